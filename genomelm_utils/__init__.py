@@ -1,0 +1,1 @@
+"""Helpers behind the notebooks: one folder per question (see README, file map)."""

@@ -1,0 +1,1 @@
+"""What did the papers use? Registry, few-shot sets, audit."""

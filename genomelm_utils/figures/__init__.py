@@ -1,0 +1,1 @@
+"""How is it shown? One function per figure: tidy table and axes in, axes out."""

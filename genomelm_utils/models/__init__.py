@@ -1,0 +1,1 @@
+"""What computes? Presets and architectures."""

@@ -1,0 +1,1 @@
+"""How is it run? Parameters, graph, execution, receipts, report."""

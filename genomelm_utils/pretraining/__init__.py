@@ -1,0 +1,1 @@
+"""How is the language model made? n-grams, PMI, corpus, masking, masked LM."""

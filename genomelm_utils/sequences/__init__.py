@@ -1,0 +1,1 @@
+"""What is a sequence? Codes, FASTA, stores of bases, k-mers, simulation, splits."""

@@ -1,0 +1,1 @@
+"""How is a sequence cut into tokens?"""
