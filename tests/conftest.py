@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
-if "GENOMELM_DATA" not in os.environ and (BESIDE / "MANIFEST.tsv").is_file():
+if not os.environ.get("GENOMELM_DATA") and (BESIDE / "MANIFEST.tsv").is_file():
     os.environ["GENOMELM_DATA"] = str(BESIDE)
 
 

@@ -1,0 +1,49 @@
+# One command each. Every target makes .venv by itself when it is missing or out of date.
+#   make run            the demo profile, end to end, ending in an HTML report
+#   make run PROFILE=small DATA=/folder/with/files
+#   make test           lint and tests       make lab    JupyterLab on the notebooks
+#   make gpu-check      on a CUDA machine: tests marked gpu, then the GPU benchmark (uses that machine's own python3)
+#   make clean          removes .venv, caches, and the demo profile's runs and report
+PYTHON  ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV    ?= .venv
+EXTRAS   = lab,train,interpret,dev
+PROFILE ?= demo
+DATA    ?= $(GENOMELM_DATA)
+BIN      = $(VENV)/bin
+WORKERS ?= 2
+
+export GENOMELM_DATA = $(DATA)
+.DELETE_ON_ERROR:
+.PHONY: run test lab gpu-check clean setup
+
+run: setup
+	$(BIN)/python run_all.py run --profile $(PROFILE)
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not network" -n $(WORKERS) --dist loadfile
+
+lab: setup
+	$(BIN)/python -m jupyterlab --notebook-dir=. --ServerApp.root_dir=. notebooks
+
+gpu-check:
+	python3 -m pytest -m gpu -p no:cacheprovider tests/training tests/pretraining tests/tasks
+	python3 benchmarks/bench_pretraining.py --device cuda
+
+setup: $(VENV)/.stamp
+
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo "genomelm needs Python 3.11 or 3.12, found: $$($(PYTHON) --version 2>&1). Install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv --help >/dev/null 2>&1 && $(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "this Python cannot make environments. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip check
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache data/runs/demo data/report/demo data/interim *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

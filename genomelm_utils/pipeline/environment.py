@@ -1,0 +1,101 @@
+"""Is this machine ready? One line per check, with the command that mends what is missing."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+
+import pandas as pd
+
+from genomelm_utils import paths
+
+#: Distributions that the notebooks use; their exact versions stand in constraints.txt.
+PACKAGES = (
+    "torch transformers tokenizers accelerate datasets numpy pandas scipy scikit-learn numba"
+    " pyfaidx pooch matplotlib seaborn captum weightwatcher jupyterlab papermill snakemake"
+)
+#: Programs that some stages use when they are installed: what for, and how to get them.
+TOOLS = {
+    "R": ("motif discovery with rGADEM", "apt-get install r-base-core, or environment.yml (conda)"),
+    "mmseqs": ("splits by sequence cluster", "apt-get install mmseqs2"),
+    "cd-hit-est": ("splits by sequence cluster", "apt-get install cd-hit"),
+    "sbatch": ("running stages on a cluster", "only on a SLURM cluster"),
+}
+DISK_NEEDED_GIB = 2.0
+
+
+def row(check: str, ok: bool | None, found: str, fix: str = "") -> dict[str, str]:
+    """One line of the table; `ok` None marks something optional that is absent."""
+    status = {True: "[OK]", False: "[FAIL]", None: "[--]"}[ok]
+    return {"status": status, "check": check, "found": found, "fix": "" if ok else fix}
+
+
+def check_packages() -> list[dict[str, str]]:
+    """Version of every package the notebooks use; a missing one fails."""
+    rows = []
+    for name in PACKAGES.split():
+        try:
+            rows.append(row(name, True, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            rows.append(row(name, False, "missing", "make setup (or: make run, which calls it)"))
+    return rows
+
+
+def check_device() -> dict[str, str]:
+    """The device that training would use, and whether it computes in bf16."""
+    import torch
+
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
+        return row(
+            "device", True, f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {bf16}"
+        )
+    return row("device", True, f"CPU, {torch.get_num_threads()} threads (no CUDA device)")
+
+
+def check_rgadem() -> dict[str, str]:
+    """Whether rpy2 finds an R that has rGADEM; optional."""
+    try:
+        import rpy2.robjects.packages as packages
+
+        found = bool(packages.isinstalled("rGADEM"))
+    # rpy2 raises ImportError without rpy2, ValueError without R, OSError for a broken libR.
+    except (ImportError, ValueError, OSError) as error:
+        return row("rGADEM", None, f"no ({type(error).__name__})", "environment.yml (conda)")
+    return row("rGADEM", found or None, "installed" if found else "no", "environment.yml (conda)")
+
+
+def check_data() -> dict[str, str]:
+    """Where real data files would come from; the demo profile needs none."""
+    folder = paths.data_dir()
+    if folder is None:
+        return row("GENOMELM_DATA", None, "not set", "needed offline for small and paper only")
+    if not folder.is_dir():
+        return row("GENOMELM_DATA", False, f"{folder.name}: no such folder", "set it to a folder")
+    files = sum(len(names) for _, _, names in os.walk(folder))
+    return row("GENOMELM_DATA", True, f"{files:,} files")
+
+
+def check_environment() -> pd.DataFrame:
+    """Checks of this machine: `status` [OK]/[FAIL]/[--], `check`, `found`, `fix`."""
+    version = platform.python_version()
+    right = (3, 11) <= sys.version_info < (3, 13)
+    free_gib = shutil.disk_usage(paths.ROOT).free / 2**30
+    rows = [
+        row("Python", right, version, "install Python 3.11 or 3.12"),
+        row("CPU cores", True, str(os.cpu_count())),
+        row("free disk", free_gib > DISK_NEEDED_GIB, f"{free_gib:.0f} GiB",
+            f"free at least {DISK_NEEDED_GIB:.0f} GiB"),
+        check_device(),
+        *check_packages(),
+        check_data(),
+        check_rgadem(),
+    ]  # fmt: skip
+    for tool, (purpose, fix) in TOOLS.items():
+        found = shutil.which(tool)
+        rows.append(
+            row(f"{tool} ({purpose})", True if found else None, "found" if found else "no", fix)
+        )
+    return pd.DataFrame(rows)
