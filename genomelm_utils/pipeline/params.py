@@ -127,6 +127,16 @@ def load_cells(path: Path) -> list[dict[str, Any]]:
     return cells
 
 
+def notebook_title(path: Path) -> str:
+    """The first heading of a notebook, or its file name."""
+    for cell in load_cells(path):
+        if cell["cell_type"] == "markdown":
+            for line in cell["source"].splitlines():
+                if line.startswith("#"):
+                    return line.lstrip("# ").strip()
+    return path.stem
+
+
 def has_tag(cell: dict[str, Any], tag: str) -> bool:
     """Whether a notebook cell carries a tag."""
     return tag in cell.get("metadata", {}).get("tags", [])

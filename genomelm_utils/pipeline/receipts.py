@@ -1,4 +1,4 @@
-"""The receipt of a run: what went in, what came out, and the key that says whether it still holds."""
+"""The receipt of a run: what went in, what came out, and the key that says if it still holds."""
 
 import contextlib
 import hashlib

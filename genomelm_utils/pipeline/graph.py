@@ -1,0 +1,352 @@
+"""The graph of stages and runs of a profile, and the plan: what has to run, and why."""
+
+import graphlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from genomelm_utils import paths
+from genomelm_utils.pipeline.code import hash_notebook
+from genomelm_utils.pipeline.inputs import hash_inputs
+from genomelm_utils.pipeline.params import Schema
+from genomelm_utils.pipeline.profile import (
+    DEFAULT_RUN,
+    Profile,
+    Resources,
+    load_profile,
+    match_runs,
+    match_stage,
+)
+from genomelm_utils.pipeline.receipts import Identity, load_receipt, missing_outputs
+
+
+@dataclass(frozen=True)
+class Node:
+    """One run of one stage.
+
+    params    all parameters; names of runs are expanded (`*` is replaced by what it stands for)
+    parents   parameter -> `stage/run` ids it reads
+    identity  what the result depends on; `key` is its hash
+    """
+
+    stage: str
+    run: str
+    params: dict[str, Any]
+    parents: dict[str, tuple[str, ...]]
+    resources: Resources
+    identity: Identity
+
+    @property
+    def id(self) -> str:
+        """`stage/run`."""
+        return f"{self.stage}/{self.run}"
+
+    @property
+    def label(self) -> str:
+        """The stage, with the run's name where it has one."""
+        return self.stage if self.run == DEFAULT_RUN else self.id
+
+    @property
+    def key(self) -> str:
+        """Hash of everything the run depends on."""
+        return self.identity.key
+
+    @property
+    def parent_ids(self) -> list[str]:
+        """All parents, each once."""
+        return list(dict.fromkeys(p for ids in self.parents.values() for p in ids))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All runs of a profile, parents before children, and which of them were asked for."""
+
+    profile: Profile
+    nodes: dict[str, Node]
+    selected: frozenset[str] = field(default_factory=frozenset)
+
+    @cached_property
+    def children(self) -> dict[str, list[str]]:
+        """`stage/run` -> the runs that read it."""
+        found: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for node in self.nodes.values():
+            for parent in node.parent_ids:
+                found[parent].append(node.id)
+        return found
+
+    def ancestors(self, names: Iterable[str]) -> set[str]:
+        """The named runs and everything they depend on."""
+        return _closure(names, lambda name: self.nodes[name].parent_ids)
+
+    def descendants(self, names: Iterable[str]) -> set[str]:
+        """The named runs and everything that depends on them."""
+        return _closure(names, lambda name: self.children[name])
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """What happens to one run, and why; `action` is `run`, `skip`, or `not selected`."""
+
+    stage: str
+    run: str
+    action: str
+    reason: str
+
+    @property
+    def id(self) -> str:
+        """`stage/run`."""
+        return f"{self.stage}/{self.run}"
+
+
+def _closure(names: Iterable[str], neighbours: Any) -> set[str]:
+    found, waiting = set(), list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += neighbours(name)
+    return found
+
+
+# --- building ------------------------------------------------------------------------------
+
+
+def build_graph(
+    profile: str,
+    overrides: Iterable[str] = (),
+    only: Iterable[str] = (),
+    from_stage: str = "",
+    until: str = "",
+) -> Graph:
+    """The graph of a profile, checked: parameters, runs that exist, no circle, inputs that exist.
+
+    overrides: `--set` texts. only, from_stage, until: stages by number, name or the part after the
+    number, each optionally with `/run`; `only` selects just these, `from_stage` these and what
+    depends on them, `until` these and what they depend on.
+    Raises ValueError or FileNotFoundError with one sentence.
+    """
+    loaded = load_profile(profile, tuple(overrides))
+    params, parents = _link(loaded)
+    order = _sort(parents)
+    notebooks = {stage: hash_notebook(paths.notebook_file(stage)) for stage in loaded.schemas}
+    nodes: dict[str, Node] = {}
+    problems: list[str] = []
+    for name in order:
+        stage, run = name.split("/")
+        try:
+            inputs = _input_hashes(loaded, stage, run, params[name])
+        except FileNotFoundError as error:
+            problems.append(str(error))
+            continue
+        if any(parent not in nodes for parent in _flatten(parents[name])):
+            continue  # a problem above is already noted
+        notebook, modules = notebooks[stage]
+        keys = {parent: nodes[parent].key for parent in _flatten(parents[name])}
+        identity = Identity(params[name], notebook, modules, inputs, keys)
+        nodes[name] = Node(
+            stage, run, params[name], parents[name], loaded.resources[stage], identity
+        )
+    if problems:
+        raise FileNotFoundError("\n".join(dict.fromkeys(problems)))
+    graph = Graph(loaded, nodes)
+    return Graph(loaded, nodes, frozenset(_select(graph, list(only), from_stage, until)))
+
+
+def _link(profile: Profile) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, tuple]]]:
+    """`stage/run` -> parameters with run names expanded, and -> parameter -> parent ids."""
+    params: dict[str, dict[str, Any]] = {}
+    parents: dict[str, dict[str, tuple[str, ...]]] = {}
+    for stage, runs in profile.runs.items():
+        schema = profile.schemas[stage]
+        for run, values in runs.items():
+            name = f"{stage}/{run}"
+            params[name], parents[name] = dict(values), {}
+            for parameter in schema.parameters:
+                if parameter.run_of:
+                    where = f"params/{profile.name}.yaml: {name}.{parameter.name}"
+                    found = _resolve_runs(profile, schema, parameter.name, values, where)
+                    parents[name][parameter.name] = tuple(f"{parameter.run_of}/{r}" for r in found)
+                    if parameter.is_list:
+                        params[name][parameter.name] = found
+    return params, parents
+
+
+def _resolve_runs(
+    profile: Profile, schema: Schema, name: str, values: dict[str, Any], where: str
+) -> list[str]:
+    """Runs a `run of` parameter names; empty text or an empty list means none."""
+    parameter = schema.by_name[name]
+    names = values[name] if parameter.is_list else [values[name]] if values[name] else []
+    runs = list(profile.runs.get(parameter.run_of, {}))
+    if not parameter.is_list and any(char in (names or [""])[0] for char in "*?["):
+        raise ValueError(f"{where} is {names[0]!r}, expected the name of one run, no pattern")
+    if names and not runs and names != ["*"]:
+        raise ValueError(
+            f"{where} reads {parameter.run_of}, which is not in params/{profile.name}.yaml; "
+            f"add `{parameter.run_of}:` there"
+        )
+    return match_runs(names, runs, where)
+
+
+def _flatten(parents: dict[str, tuple[str, ...]]) -> list[str]:
+    return list(dict.fromkeys(name for names in parents.values() for name in names))
+
+
+def _sort(parents: dict[str, dict[str, tuple[str, ...]]]) -> list[str]:
+    """All runs, parents first; among equals in the order of the stages."""
+    sorter = graphlib.TopologicalSorter({n: _flatten(p) for n, p in parents.items()})
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        raise ValueError(
+            f"stages depend on each other in a circle: {circle}; change one `run of` line"
+        ) from error
+    place = {name: i for i, name in enumerate(parents)}
+    order: list[str] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=place.__getitem__)
+        order += ready
+        sorter.done(*ready)
+    return order
+
+
+def _input_hashes(profile: Profile, stage: str, run: str, params: dict[str, Any]) -> dict[str, str]:
+    hashes = {}
+    for parameter in profile.schemas[stage].parameters:
+        if parameter.is_data:
+            value = params[parameter.name]
+            names = value if parameter.is_list else [value]
+            where = f"params/{profile.name}.yaml: {stage}/{run}.{parameter.name}"
+            hashes |= hash_inputs([name for name in names if name], where)
+    return hashes
+
+
+def _select(graph: Graph, only: list[str], from_stage: str, until: str) -> set[str]:
+    chosen = set(graph.nodes)
+    if only:
+        chosen &= {name for text in only for name in _match(graph, text, "--only")}
+    if from_stage:
+        chosen &= graph.descendants(_match(graph, from_stage, "--from"))
+    if until:
+        chosen &= graph.ancestors(_match(graph, until, "--until"))
+    if not chosen:
+        raise ValueError("--only, --from and --until together select no stage; leave one out")
+    return chosen
+
+
+def _match(graph: Graph, text: str, option: str) -> list[str]:
+    """The runs that `05`, `fewshot`, `05_fewshot` or `05/run` means."""
+    stages = list(graph.profile.runs)
+    stage_text, _, run = text.partition("/")
+    stage = match_stage(stage_text, stages, f"{option} {text}")
+    runs = match_runs([run or "*"], list(graph.profile.runs[stage]), f"{option} {text}")
+    return [f"{stage}/{name}" for name in runs]
+
+
+# --- planning ------------------------------------------------------------------------------
+
+
+def plan(graph: Graph, force: bool = False) -> list[PlanRow]:
+    """One row per run in running order: `run` or `skip` with the reason, or `not selected`.
+
+    force: run everything that is selected.
+    Reasons in order of precedence: no receipt, parameters, notebook code, package code, input,
+    parent, outputs missing, forced. Raises ValueError when a selected run needs a parent that is
+    neither selected nor up to date, naming the command to run.
+    """
+    reasons: dict[str, str] = {}
+    rows = []
+    for node in graph.nodes.values():
+        reason = stale_reason(graph.profile.name, node, reasons)
+        if not reason and force and node.id in graph.selected:
+            reason = "forced"
+        if node.id in graph.selected:
+            _check_parents(graph, node, reason, reasons)
+            row = PlanRow(node.stage, node.run, "run" if reason else "skip", reason or "up to date")
+        else:
+            row = PlanRow(node.stage, node.run, "not selected", reason or "up to date")
+        rows.append(row)
+        if reason:
+            reasons[node.id] = reason
+    return rows
+
+
+def _check_parents(graph: Graph, node: Node, reason: str, reasons: dict[str, str]) -> None:
+    if not reason:
+        return
+    for parent in node.parent_ids:
+        if parent in reasons and parent not in graph.selected:
+            above = graph.nodes[parent]
+            raise ValueError(
+                f"{node.label} reads {above.label}, which is not up to date "
+                f"({reasons[parent]}); run first: "
+                f"python run_all.py run --profile {graph.profile.name} --until {above.stage}"
+            )
+
+
+def stale_reason(profile: str, node: Node, stale: Mapping[str, str]) -> str:
+    """Why a run's receipt does not hold, or an empty text where it does.
+
+    stale: `stage/run` -> reason, for the parents that are known to be stale.
+    """
+    folder = paths.run_dir(profile, node.stage, node.run)
+    receipt, problem = load_receipt(folder)
+    if receipt is None:
+        return problem
+    change = explain_change(receipt.identity, node.identity)
+    if change:
+        return change
+    changed = [parent for parent in node.parent_ids if parent in stale]
+    changed += [
+        parent
+        for parent, results in receipt.parent_results.items()
+        if parent not in changed and _results(profile, parent) != results
+    ]
+    if changed:
+        return f"parent ({_shorten(changed)})"
+    missing = missing_outputs(folder, receipt)
+    return f"outputs missing ({_shorten(missing)})" if missing else ""
+
+
+def _results(profile: str, name: str) -> str:
+    receipt = load_receipt(paths.run_dir(profile, *name.split("/")))[0]
+    return receipt.results_sha256 if receipt else ""
+
+
+def explain_change(old: Identity, new: Identity) -> str:
+    """The first kind of difference between two identities, in words; empty where they are equal."""
+    names = _changed(old.params, new.params)
+    if names:
+        values = [
+            f"{name}: {_value(old.params, name)} -> {_value(new.params, name)}" for name in names
+        ]
+        return f"parameters ({_shorten(values)})"
+    if old.notebook != new.notebook:
+        return "notebook code"
+    for kind, before, after in (
+        ("package code", old.modules, new.modules),
+        ("input", old.inputs, new.inputs),
+        ("parent", old.parents, new.parents),
+    ):
+        names = _changed(before, after)
+        if names:
+            return f"{kind} ({_shorten(names)})"
+    return ""
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    missing = object()
+    names = dict.fromkeys([*new, *old])
+    return [name for name in names if old.get(name, missing) != new.get(name, missing)]
+
+
+def _value(values: Mapping[str, Any], name: str) -> str:
+    text = repr(values[name]) if name in values else "unset"
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _shorten(names: list[str], limit: int = 4) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
