@@ -41,8 +41,10 @@ class NgramCounts:
         """The length of the longest words counted."""
         return max(self.counts)
 
-    def merge_strands(self) -> "NgramCounts":
+    def merge_strands(self, n_max: int | None = None) -> "NgramCounts":
         """The counts of both strands: `count(w) + count(reverse complement of w)`.
+
+        `n_max` leaves out longer words, which costs less where only short ones are asked for.
 
         A word that is its own reverse complement counts twice, once per strand, so that every order
         keeps the total it would have if the other strand had been read. Counts of both strands come
@@ -50,7 +52,11 @@ class NgramCounts:
         """
         if self.strands == "both":
             return self
-        merged = {n: table + table[revcomp_codes(n)] for n, table in self.counts.items()}
+        merged = {
+            n: table + table[revcomp_codes(n)]
+            for n, table in self.counts.items()
+            if n_max is None or n <= n_max
+        }
         return NgramCounts(merged, self.n_bases, "both")
 
 

@@ -123,7 +123,7 @@ def ranking(
             f"min_count is {min_count}, expected at least 1: an unseen word has no PMI"
         )
     table = _score_table(counts, k, mode, discount_count)
-    merged = _score_table(counts.merge_strands(), k, mode, discount_count)["norm_dp_true_pmi"]
+    merged = _score_table(counts.merge_strands(k), k, mode, discount_count)["norm_dp_true_pmi"]
     ranked = ((table["count"] >= min_count) & table["norm_dp_true_pmi"].notna()).to_numpy()
     table["rank_revcomp_merged"] = _merged_ranks(merged.to_numpy(), ranked, k)
     table = table[ranked].sort_values("norm_dp_true_pmi", ascending=False, kind="stable")

@@ -86,6 +86,7 @@ def test_both_strands_are_the_counts_of_the_sequence_and_its_reverse_complement(
         assert as_counter(both.counts[n], n) == count_naively([text, other], n)
         np.testing.assert_array_equal(both.counts[n], both.counts[n][revcomp_codes(n)])
     assert both.merge_strands() is both
+    assert list(count_text(text, 5).merge_strands(3).counts) == [1, 2, 3]
     assert both.n_bases == len(text.replace("N", ""))
 
 
