@@ -12,10 +12,9 @@ from genomelm_utils.pipeline.params import has_tag, load_cells
 from genomelm_utils.pipeline.receipts import hash_json, hash_text
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
-# The modules that run stages are not part of what a stage computes, except the one that
-# notebooks use themselves (it decides, for one, how a table is written).
-ENGINE_ROOM = "genomelm_utils.pipeline"
-USED_BY_NOTEBOOKS = f"{ENGINE_ROOM}.context"
+# What notebooks use of this room counts (it decides, for one, how a table is written), but not
+# what those modules use of the room in turn: how stages are run is not what they compute.
+ENGINE_ROOM = "genomelm_utils.pipeline."
 
 
 def hash_notebook(path: Path) -> tuple[str, dict[str, str]]:
@@ -52,17 +51,17 @@ def hash_modules(names: set[str]) -> dict[str, str]:
         name = waiting.pop()
         for module in _with_parents(name):
             file = _find_module(module)
-            if file is None or module in found or _is_engine(module):
+            if file is None or module in found:
                 continue
             stamp = file.stat()
             code_hash, imports = _hash_file(file, module, stamp.st_mtime_ns, stamp.st_size)
             found[module] = code_hash
-            waiting |= imports
+            waiting |= {name for name in imports if not _is_engine(module, name)}
     return dict(sorted(found.items()))
 
 
-def _is_engine(module: str) -> bool:
-    return module.startswith(f"{ENGINE_ROOM}.") and module != USED_BY_NOTEBOOKS
+def _is_engine(importer: str, imported: str) -> bool:
+    return importer.startswith(ENGINE_ROOM) and imported.startswith(ENGINE_ROOM)
 
 
 @lru_cache(maxsize=4096)

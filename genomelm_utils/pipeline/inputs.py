@@ -1,26 +1,18 @@
 """Data files of a stage: which files a name means, their hashes, and whether they are here."""
 
-import csv
-import json
-from functools import lru_cache
 from pathlib import Path
 
 from genomelm_utils import paths
+from genomelm_utils.datasets.registry import content_sha256, fetch_file, load_registry
 from genomelm_utils.pipeline.params import nearest
-from genomelm_utils.pipeline.receipts import hash_file, hash_json, write_json_atomic
-
-
-@lru_cache(maxsize=4)
-def _read_registry(file: Path, mtime_ns: int) -> dict[str, str]:
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return {row["name"]: row["content_sha256"] for row in rows}
+from genomelm_utils.pipeline.receipts import hash_json
 
 
 def registry_hashes() -> dict[str, str]:
     """Name -> SHA-256 of the uncompressed content, for every file in data/registry.tsv."""
-    file = paths.registry_file()
-    return _read_registry(file, file.stat().st_mtime_ns) if file.is_file() else {}
+    if not paths.registry_file().is_file():
+        return {}
+    return {name: entry.content_sha256 for name, entry in load_registry().items()}
 
 
 def registry_names(name: str) -> list[str]:
@@ -40,21 +32,20 @@ def user_path(name: str) -> Path:
 def hash_inputs(names: list[str], where: str) -> dict[str, str]:
     """File name -> SHA-256 of its content, for registry names, registry folders, and user's paths.
 
-    A user's folder gets one hash over its files. Hashes of user's files are remembered by size and
-    time in data/interim. Raises FileNotFoundError for a name that is neither.
+    A user's folder gets one hash over its files. Raises FileNotFoundError for a name that is
+    neither.
     """
-    hashes = {}
+    hashes, registry = {}, registry_hashes()
     for name in names:
         known = registry_names(name)
         if known:
-            hashes |= {item: registry_hashes()[item] for item in known}
+            hashes |= {item: registry[item] for item in known}
         elif user_path(name).exists():
             hashes[name] = _hash_path(user_path(name))
         else:
-            files = registry_hashes()
             raise FileNotFoundError(
                 f"{where} is {name!r}, expected a name in data/registry.tsv or a file that exists "
-                f"({user_path(name)} does not){nearest(name, files)}"
+                f"({user_path(name)} does not){nearest(name, registry)}"
             )
     return hashes
 
@@ -64,19 +55,7 @@ def _hash_path(path: Path) -> str:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return hash_json({file.relative_to(path).as_posix(): _hash_path(file) for file in files})
-    memory = paths.interim_dir() / "input_hashes.json"
-    try:
-        known = json.loads(memory.read_text())
-    except (FileNotFoundError, ValueError):
-        known = {}
-    stamp = path.stat()
-    entry = known.get(str(path.resolve()))
-    if entry and entry[:2] == [stamp.st_size, stamp.st_mtime_ns]:
-        return entry[2]
-    content_hash = hash_file(path)
-    known[str(path.resolve())] = [stamp.st_size, stamp.st_mtime_ns, content_hash]
-    write_json_atomic(memory, known)
-    return content_hash
+    return content_sha256(path)
 
 
 def fetch_inputs(needed: dict[str, list[str]]) -> None:
@@ -87,8 +66,6 @@ def fetch_inputs(needed: dict[str, list[str]]) -> None:
     """
     if not needed:
         return
-    from genomelm_utils.datasets.registry import fetch_file
-
     problems = []
     for name, users in needed.items():
         try:
@@ -113,8 +90,6 @@ def locate_input(name: str) -> Path:
                 f"{name} is neither in data/registry.tsv nor a file ({path}); check the spelling"
             )
         return path
-    from genomelm_utils.datasets.registry import fetch_file
-
     files = [fetch_file(item) for item in names]
     if names == [name]:
         return files[0]

@@ -36,6 +36,7 @@ class Resources:
 class Profile:
     """A parameter file, read, expanded and checked against the notebooks.
 
+    overrides  the `--set` texts that were applied
     runs       stage -> run -> all parameters of the run (defaults of the notebook filled in)
     resources  stage -> resources
     """
@@ -43,6 +44,7 @@ class Profile:
     name: str
     description: str
     retries: int
+    overrides: tuple[str, ...]
     schemas: dict[str, Schema]
     runs: dict[str, dict[str, dict[str, Any]]]
     resources: dict[str, Resources] = field(default_factory=dict)
@@ -80,6 +82,7 @@ def load_profile(name: str, overrides: tuple[str, ...] = ()) -> Profile:
         name=name,
         description=str(block.get("description", "")),
         retries=_natural(block.get("retries", 0), f"{source}: profile.retries"),
+        overrides=overrides,
         schemas=schemas,
         runs={
             stage: _expand(stages[stage], schema, shared, settings, stage, source)

@@ -64,6 +64,7 @@ class Receipt:
     """What `receipt.json` holds; it is written last, so a run without one did not succeed.
 
     parents_by_param   parameter -> `stage/run` names it stands for
+    seeds              parameters with `seed` in their name
     parent_results     `stage/run` -> `results_sha256` of the parent as it was read
     outputs            path inside the run folder -> {"sha256", "bytes"}
     git                {"commit": str | None, "diff_sha256": str | None}; None = clean, or no git
@@ -83,7 +84,7 @@ class Receipt:
     parents_by_param: dict[str, list[str]]
     parent_results: dict[str, str]
     outputs: dict[str, dict[str, Any]]
-    seeds: dict[str, int] = field(default_factory=dict)
+    seeds: dict[str, Any] = field(default_factory=dict)
     git: dict[str, str | None] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     device: dict[str, Any] = field(default_factory=dict)

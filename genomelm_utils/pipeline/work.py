@@ -1,0 +1,151 @@
+"""A run's work folders: made beside earlier results, swapped in at the end, kept for resuming."""
+
+import json
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from genomelm_utils import paths
+from genomelm_utils.pipeline.receipts import write_json_atomic
+
+logger = logging.getLogger(__name__)
+
+JOB_NAME = "job.json"
+FAILURE_NAME = "failure.json"
+
+
+class StageError(Exception):
+    """A stage did not succeed: where (a cell, or empty) and why, each in one line."""
+
+    def __init__(self, where: str, message: str) -> None:
+        super().__init__(message)
+        self.where = where
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to execute, as the engine writes it.
+
+    parents   parameter -> `stage/run` ids; inputs names of data files
+    gpu       GPUs to reserve on this machine; None leaves the choice to the cluster
+    resume    the command that carries on after a failure
+    """
+
+    root: str
+    data_dir: str | None
+    profile: str
+    stage: str
+    run: str
+    label: str
+    params: dict[str, Any]
+    parents: dict[str, list[str]]
+    inputs: list[str]
+    threads: int
+    gpu: int | None
+    resume: str
+    state_file: str
+
+    @property
+    def run_dir(self) -> Path:
+        """Where finished results stand."""
+        return paths.run_dir(self.profile, self.stage, self.run)
+
+    def beside(self, suffix: str) -> Path:
+        """The work folder `<run>.partial`, `<run>.failed` or `<run>.old`."""
+        return self.run_dir.with_name(self.run + suffix)
+
+
+def recover_swap(job: Job) -> None:
+    """Bring back the earlier run where a crash came between the two renames of `swap_in`."""
+    old = job.beside(".old")
+    if old.is_dir() and not job.run_dir.exists():
+        old.rename(job.run_dir)
+    remove_folder(old)
+
+
+def prepare_work(job: Job, key: str) -> Path:
+    """A fresh `<run>.partial`; checkpoints of an interrupted or failed try with the same key stay.
+
+    A trained step is never thrown away while everything it depends on is the same.
+    """
+    work, failed = job.beside(".partial"), job.beside(".failed")
+    for folder in (work, failed):
+        if _key_of(folder) == key and _has_checkpoints(folder):
+            logger.info("%s: carrying on from the checkpoints in %s", job.label, folder)
+            if folder == failed:
+                remove_folder(work)
+                failed.rename(work)
+            _keep_only(work, {"checkpoints", JOB_NAME})
+            break
+    else:
+        remove_folder(work)
+        work.mkdir(parents=True)
+    write_json_atomic(work / JOB_NAME, {**asdict(job), "key": key, "work_dir": str(work)})
+    return work
+
+
+def _keep_only(folder: Path, names: set[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in names:
+            remove_folder(path) if path.is_dir() else path.unlink()
+
+
+def _key_of(folder: Path) -> str:
+    try:
+        return json.loads((folder / JOB_NAME).read_text())["key"]
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def _has_checkpoints(folder: Path) -> bool:
+    checkpoints = folder / "checkpoints"
+    return checkpoints.is_dir() and any(checkpoints.iterdir())
+
+
+def swap_in(job: Job) -> None:
+    """Put the finished work in the place of the earlier run, which is deleted last."""
+    work, old = job.beside(".partial"), job.beside(".old")
+    if job.run_dir.exists():
+        job.run_dir.rename(old)
+    work.rename(job.run_dir)
+    (job.run_dir / JOB_NAME).unlink()
+    remove_folder(old)
+    remove_folder(job.beside(".failed"))
+
+
+def keep_failure(job: Job, error: StageError) -> None:
+    """Move the work to `<run>.failed`: failed.ipynb, log.txt, failure.json, checkpoints."""
+    work, failed = job.beside(".partial"), job.beside(".failed")
+    if not work.is_dir():
+        work.mkdir(parents=True)
+    notebook = work / "executed.ipynb"
+    if notebook.exists():
+        notebook.rename(work / "failed.ipynb")
+    write_json_atomic(work / FAILURE_NAME, failure_record(job, error))
+    remove_folder(failed)
+    work.rename(failed)
+
+
+def failure_record(job: Job, error: StageError) -> dict[str, str]:
+    """The failure as the engine and the report read it; `lines` is what is printed last."""
+    at = f" at {error.where}" if error.where else ""
+    lines = [f"FAILED {job.label}{at}", error.message, f"resume: {job.resume}"]
+    return {
+        "stage": job.stage,
+        "run": job.run,
+        "where": error.where,
+        "error": error.message,
+        "resume": job.resume,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "lines": "\n".join(lines),
+    }
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder and all below it, if it is there."""
+    if folder.is_dir():
+        shutil.rmtree(folder)
