@@ -7,15 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from genomelm_utils.baselines.composition import (
-    Codes,
-    gc_logistic,
-    logistic_probs,
-    majority,
-    stack_codes,
-)
+from genomelm_utils.baselines.composition import gc_logistic, majority, stack_codes
 from genomelm_utils.sequences.alphabet import N_BASES
 from genomelm_utils.sequences.kmers import kmer_codes, revcomp_codes
+from genomelm_utils.tasks.linear import logistic_probs
+from genomelm_utils.tasks.windows import Codes
 
 BASELINES = ("kmer4", "kmer6", "onehot", "gc", "majority")
 BLOCK_WORDS = 2**22  # windows counted at a time: bounds the temporary arrays to about 100 MB

@@ -6,7 +6,6 @@ import pytest
 from genomelm_utils.baselines.composition import (
     gc_content,
     gc_logistic,
-    logistic_probs,
     majority,
     stack_codes,
 )
@@ -49,16 +48,3 @@ def test_length_is_used_when_it_varies(rng):
 def test_majority_predicts_the_most_frequent_class():
     probs = majority(np.array([0, 1, 1, 2]), 3)
     assert probs.tolist() == [[0.25, 0.5, 0.25]] * 3
-
-
-def test_labels_are_checked():
-    features = np.eye(3)
-    for labels, message in (
-        ([0, 1], "one per sequence"),
-        ([0, 1, -1], "must be 0, 1, 2"),
-        ([0, 1, 0.5], "must be 0, 1, 2"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            logistic_probs(features, labels, features, 1.0)
-    with pytest.raises(ValueError, match="n_classes is 2"):
-        logistic_probs(features, [0, 1, 2], features, 1.0, n_classes=2)

@@ -1,0 +1,194 @@
+"""The few-shot protocol: shots x draws x seeds for every model, with baselines on equal terms.
+
+Every method sees the same training rows of a draw and the same test rows, so that differences can
+be paired. Rows are kept as they finish: a run that was killed goes on where it stopped.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from transformers import BertConfig
+
+from genomelm_utils.datasets.labelled import LabelledSet
+from genomelm_utils.evaluation.metrics import classification_metrics
+from genomelm_utils.evaluation.statistics import compare_all, interval_table
+from genomelm_utils.tasks.classification import fine_tune, probe, settings_for
+
+logger = logging.getLogger(__name__)
+
+#: (shots, draw) -> training and test rows; a pure function.
+Loader = Callable[[int, int], tuple[LabelledSet, LabelledSet]]
+METRICS = ("accuracy", "auc", "f1", "mcc")
+KEY = ["model", "method", "shots", "draw", "seed"]
+
+
+class Settings(NamedTuple):
+    """How models are adapted: `k`, and the released code's slips by name, corrected by default."""
+
+    k: int
+    reference_resume_bug: bool = False
+    both_strands: bool = False
+
+
+def run_fewshot(
+    load: Loader,
+    models: Mapping[str, Path | BertConfig],
+    baselines: Sequence[str],
+    *,
+    shots: Sequence[int],
+    draws: int,
+    seeds: int,
+    seed: int,
+    settings: Settings,
+    with_probe: bool = True,
+    kept: Path | None = None,
+) -> pd.DataFrame:
+    """One row per model, method, shots, draw and seed, with the metrics on the test rows.
+
+    `method` is `fine-tuned` (all weights, GeneMask's settings for that many shots), `probe`
+    (logistic regression on the frozen encoder) or `baseline`. Probes and baselines have no seed of
+    their own: seed 0.
+
+    models: name -> folder of a masked LM, or a config for the same network from random weights.
+    seeds: fine-tunings per draw; their seeds are `seed`, `seed` + 1, ...
+    kept: CSV file of finished rows; those are not computed again.
+    """
+    rows = Rows(kept)
+    for n_shots in shots:
+        for draw in range(draws):
+            train, test = load(n_shots, draw)
+            n_classes = int(max(train.labels.max(), test.labels.max())) + 1
+            facts = {"n_train": len(train), "n_test": len(test)}
+            for name in baselines:
+                key = (name, "baseline", n_shots, draw, 0)
+                rows.add(key, facts, test, _baseline(name, train, test, n_classes))
+            for name, source in models.items():
+                if with_probe and not isinstance(source, BertConfig):
+                    key = (name, "probe", n_shots, draw, 0)
+                    rows.add(key, facts, test, _probe(source, train, test, settings.k, n_classes))
+                for s in range(seeds):
+                    key = (name, "fine-tuned", n_shots, draw, s)
+                    call = _fine_tune(source, train, test, n_shots, seed + s, settings, n_classes)
+                    rows.add(key, facts, test, call)
+            logger.info("%d shots, draw %d: done", n_shots, draw)
+    return rows.table()
+
+
+class Rows:
+    """Finished rows, in memory and in a file: each is computed once."""
+
+    def __init__(self, kept: Path | None) -> None:
+        self.kept = kept
+        self.rows: dict[tuple, dict] = {}
+        if kept is not None and kept.is_file():
+            table = pd.read_csv(kept, float_precision="round_trip")
+            self.rows = {tuple(row[c] for c in KEY): row for row in table.to_dict("records")}
+
+    def add(
+        self, key: tuple, facts: dict, test: LabelledSet, predict: Callable[[], np.ndarray]
+    ) -> None:
+        """Computes and keeps the row of `key`, unless it is there."""
+        if key in self.rows:
+            return
+        metrics = classification_metrics(predict(), test.labels)
+        named = {name: metrics[name] for name in (*METRICS, "collapsed")}
+        self.rows[key] = dict(zip(KEY, key, strict=True)) | facts | named
+        if self.kept is not None:
+            row = pd.DataFrame([self.rows[key]])
+            row.to_csv(self.kept, mode="a", header=not self.kept.is_file(), index=False)
+
+    def table(self) -> pd.DataFrame:
+        """All rows, in the order of their keys' first appearance."""
+        return pd.DataFrame(list(self.rows.values()))
+
+
+def _baseline(
+    name: str, train: LabelledSet, test: LabelledSet, n_classes: int
+) -> Callable[[], np.ndarray]:
+    from genomelm_utils.baselines.kmer_linear import baseline_probs
+
+    return lambda: baseline_probs(name, (train.codes, train.labels), test.codes, n_classes)
+
+
+def _probe(
+    source: Path, train: LabelledSet, test: LabelledSet, k: int, n_classes: int
+) -> Callable[[], np.ndarray]:
+    return lambda: probe(source, (train.codes, train.labels), test.codes, k, n_classes=n_classes)
+
+
+def _fine_tune(
+    source: Path | BertConfig,
+    train: LabelledSet,
+    test: LabelledSet,
+    n_shots: int,
+    seed: int,
+    settings: Settings,
+    n_classes: int,
+) -> Callable[[], np.ndarray]:
+    def call() -> np.ndarray:
+        classifier = fine_tune(
+            source,
+            (train.codes, train.labels),
+            k=settings.k,
+            settings=settings_for(n_shots),
+            seed=seed,
+            n_classes=n_classes,
+            reference_resume_bug=settings.reference_resume_bug,
+        )
+        return classifier.predict(test.codes, both_strands=settings.both_strands)
+
+    return call
+
+
+def limit_rows(rows: LabelledSet, most: int, seed: int) -> LabelledSet:
+    """At most `most` rows, drawn without replacement, shares of classes kept by chance alone.
+
+    0 keeps all. A smaller test set widens the intervals; it does not shift the mean.
+    """
+    if not most or len(rows) <= most:
+        return rows
+    return rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:most]))
+
+
+def summarise(results: pd.DataFrame) -> pd.DataFrame:
+    """Mean and 95 % interval per model, method, shots and metric; the draw is the unit.
+
+    Columns: model, method, shots, metric, mean, low, high, n, unit (see
+    `statistics.cluster_interval`).
+    """
+    long = results.melt(KEY, list(METRICS), var_name="metric")
+    return interval_table(long, ["model", "method", "shots", "metric"])
+
+
+def compare_models(
+    results: pd.DataFrame, *, method: str = "fine-tuned", metric: str = "accuracy", seed: int
+) -> pd.DataFrame:
+    """All pairs of models under one method, paired by draw and seed, Holm-corrected per shots.
+
+    Empty with fewer than two models. `seed` is for the sampled permutations.
+    """
+    part = results[results["method"] == method]
+    if part["model"].nunique() < 2:
+        return pd.DataFrame(columns=["shots", "a", "b", "difference", "low", "high", "p_holm"])
+    return compare_all(part, value=metric, by=["shots"], rng=np.random.default_rng(seed))
+
+
+def describe_best(summary: pd.DataFrame, metric: str = "accuracy") -> str:
+    """Sentences: per number of shots the best fine-tuned model against the best baseline."""
+    part = summary[summary["metric"] == metric]
+    sentences = []
+    for shots, rows in part.groupby("shots"):
+        tuned = rows[rows["method"] == "fine-tuned"].nlargest(1, "mean")
+        floor = rows[rows["method"] == "baseline"].nlargest(1, "mean")
+        if len(tuned) and len(floor):
+            t, f = tuned.iloc[0], floor.iloc[0]
+            word = "above" if t["low"] > f["mean"] else "not above"
+            sentences.append(
+                f"{shots} shots: {t['model']} {t['mean']:.3f} [{t['low']:.3f}, {t['high']:.3f}], "
+                f"{word} the best baseline ({f['model']}, {f['mean']:.3f})"
+            )
+    return f"{metric}. " + "; ".join(sentences) + "."
