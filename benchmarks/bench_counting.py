@@ -8,7 +8,8 @@ count one length, we count ten and rank; they start a process, we do not: that i
 notebook makes. All read the same file from the page cache. Rounds are interleaved, so that a busy
 moment hits everybody. Before any time is taken, our counts are compared with jellyfish's.
 
-The file: genomes under GENOMELM_DATA end to end, or without it random bases with lower case and N.
+The file: genomes under GENOMELM_DATA end to end, or without it (or where they are too few)
+random bases with lower case and N.
 """
 
 import argparse
@@ -48,12 +49,11 @@ def make_fasta(path: Path, n_bases: int) -> str:
     genomes = sorted(Path(data_dir, "genomes").rglob("*.f*a.gz")) if data_dir else []
     written = 0
     with path.open("wb") as file:
-        for number, genome in enumerate(genomes):
+        for number, genome in enumerate(genomes, start=1):
+            text = gzip.decompress(genome.read_bytes()).replace(b">", b">%d." % number)
+            written += file.write(text) - text.count(b"\n")
             if written >= n_bases:
                 return f"{number} genome files of the data folder, whole, as they are"
-            written += file.write(
-                gzip.decompress(genome.read_bytes()).replace(b">", b">%d." % number)
-            )
         file.seek(0)
         file.truncate()
         file.write(_random_fasta(n_bases))
@@ -194,6 +194,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         fasta = Path(folder) / "sequence.fa"
         source = make_fasta(fasta, options.bases)
+        print(source)
         rows = measure(fasta, Path(folder), options.rounds, source)
     for row in rows:
         if "value" in row:

@@ -126,7 +126,7 @@ def test_infer_ngrams_misses_only_what_heads_no_word():
     assert found.n_bases == 6
 
 
-def test_tata_of_a_real_genome(data_dir):
+def test_counts_of_a_real_genome(data_dir):
     records = read_fasta(data_dir / "genomes/phage/phiX174.fa")
     found = count_ngrams(records.codes, records.runs(), 10)
     text = decode(records.codes)
