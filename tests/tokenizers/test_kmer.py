@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
-from genomelm_utils.sequences.alphabet import decode, encode
+from genomelm_utils.sequences.alphabet import decode, encode, reverse_complement
+from genomelm_utils.sequences.kmers import revcomp_codes
 from genomelm_utils.tokenizers.kmer import (
     CLS,
     PAD,
@@ -77,6 +78,14 @@ def test_ids_from_codes_equal_ids_from_text(k, rng):
     both = token_ids(np.stack([codes, codes[::-1]]), k)
     assert both[0].tolist() == from_text
     assert both[1].tolist() == token_ids(codes[::-1], k).tolist()
+
+
+@pytest.mark.parametrize("k", [3, 6])
+def test_other_strand_has_the_reverse_complements_in_reverse_order(k, rng):
+    codes = rng.integers(0, 4, 100).astype(np.uint8)
+    kmers = code_of_token(k)[token_ids(codes, k)]
+    other = code_of_token(k)[token_ids(reverse_complement(codes), k)]
+    assert np.array_equal(other, revcomp_codes(k)[kmers][::-1])
 
 
 @pytest.mark.parametrize(("n_bases", "n_tokens"), [(511, 506), (70, 65), (300, 295), (40, 35)])
@@ -171,10 +180,9 @@ def test_published_ranking_words_have_ids_and_fewshot_rows_agree(data_dir):
     with gzip.open(data_dir / "pmi/genemask/Data-A_norm-pmi-score-ranking.csv.gz") as file:
         ranking = pd.read_csv(file)
     assert set(ranking["ngram"]) == set(list(vocabulary(6))[5:])
-    rows = gzip.open(
-        data_dir / "classification/genemask/Prom-core/10/train.tsv.gz", "rt"
-    ).readlines()
-    text = rows[1].split("\t")[0]
+    few_shot = data_dir / "classification/genemask/Prom-core/10/train.tsv.gz"
+    with gzip.open(few_shot, "rt") as file:
+        text = file.readlines()[1].split("\t")[0]
     ids = ids_from_text(text, 6)
     assert len(ids) == 65
     assert ids == token_ids(encode(kmer2seq(text.strip('"'))), 6).tolist()
