@@ -1,0 +1,90 @@
+"""What the numbers are computed in: precision with its reason, and a clock that GPUs respect."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+PRECISIONS = ("auto", "bf16", "fp32")
+PHASES = ("data", "compute", "optim", "other")
+
+
+def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
+    """The precision to train in, and why: ('bf16', 'the CUDA device computes bf16 natively').
+
+    Args:
+        precision: 'auto', or 'bf16' / 'fp32' to insist.
+        device: where the training runs.
+    Raises: ValueError for an unknown word, or bf16 asked of a CUDA device without it.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"unknown precision {precision!r}, expected one of: {', '.join(PRECISIONS)}"
+        )
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "bf16" and device.type == "cuda" and not native:
+        name = torch.cuda.get_device_name(device)
+        raise ValueError(f"precision 'bf16' needs hardware bf16, found {name}; use 'fp32'")
+    if precision != "auto":
+        return precision, "asked for"
+    if native:
+        return "bf16", "the CUDA device computes bf16 natively"
+    if device.type == "cuda":
+        return "fp32", "the CUDA device has no native bf16"
+    return "fp32", f"the device is {device.type}: exact and repeatable"
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Inside: TF32 for the float32 remainders of bf16 training, true float32 otherwise.
+
+    The process-wide setting is put back on leaving.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "bf16" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context that runs matrix products in bf16, or does nothing for 'fp32'."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+class PhaseClock:
+    """Seconds spent per phase of a training step, without slowing the step down.
+
+    On a CPU it reads the wall clock. On CUDA it drops events into the stream and reads them only in
+    `read()`, which waits for the device; the time between two events is the device's own, so
+    'data' there means that the device stood idle or copied a batch. Source: CUDA events,
+    `torch.cuda.Event`.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.cuda = device.type == "cuda"
+        self.marks: list[tuple[str, float | torch.cuda.Event]] = []
+
+    def enter(self, phase: str) -> None:
+        """From now on time counts for `phase`."""
+        if self.cuda:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self.marks.append((phase, event))
+        else:
+            self.marks.append((phase, time.perf_counter()))
+
+    def read(self) -> dict[str, float]:
+        """Seconds per phase since the last reading, then starts anew."""
+        self.enter("end")
+        if self.cuda:
+            torch.cuda.synchronize(self.device)
+        spent = dict.fromkeys(PHASES, 0.0)
+        for (phase, start), (_, end) in zip(self.marks, self.marks[1:], strict=False):
+            seconds = start.elapsed_time(end) / 1000 if self.cuda else end - start
+            spent[phase] = spent.get(phase, 0.0) + seconds
+        self.marks.clear()
+        return spent
