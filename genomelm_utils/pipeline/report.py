@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from genomelm_utils import paths
+from genomelm_utils.pipeline.params import notebook_title
 from genomelm_utils.pipeline.report_graph import SYMBOLS, RunMark, StageBox, draw_graph
 from genomelm_utils.pipeline.report_site import (
     FIGURE_STAGE,
@@ -32,11 +33,11 @@ PACKAGE = "genomelm"
 
 
 def build_report(profile: str) -> Path:
-    """The folder of the profile's report, made or brought up to date; open its `index.html`.
+    """The `index.html` of the profile's report, which is made or brought up to date.
 
     Every run of the profile is in it, also those that failed, are stale or did not run. The
     notebook of a run is rendered again only when it has changed (about 2 s each); the rest is made
-    anew each time. Files in the folder that belong to no run of the profile are removed.
+    anew each time. Files in the report's folder that belong to no run of the profile are removed.
     """
     site = paths.report_dir(profile)
     survey = survey_runs(profile)
@@ -49,7 +50,7 @@ def build_report(profile: str) -> Path:
         _write_run_page(view, site, pages)
     context = _index_context(views, site, survey.description)
     write_page(site / "index.html", pages.get_template("index.html.j2").render(context))
-    return site
+    return site / "index.html"
 
 
 def _open_templates(profile: str) -> Environment:
@@ -142,11 +143,18 @@ def _index_context(views: Sequence[RunView], site: Path, description: str) -> di
         "graph": Markup(draw_graph(_stage_boxes(views, parents))),
         "failures": [_row(view, False) for view in views if view.failure],
         "runs": _status_rows(views),
+        "reasons": any(view.reason for view in views),
+        "titles": {stage: _stage_title(stage) for stage in parents},
         "figures": [f for v in views if v.stage == FIGURE_STAGE for f in figures[v.id]],
         "galleries": [(stage, shown) for stage, shown in galleries if shown],
         "tables": _mark_html(collect_tables(views, site, sinks)),
         "provenance": collect_provenance(views),
     }
+
+
+def _stage_title(stage: str) -> str:
+    file = paths.notebook_file(stage)
+    return notebook_title(file) if file.is_file() else ""
 
 
 def _mark_html(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,6 +8,9 @@ import pandas as pd
 
 ROWS_SHOWN = 30
 SIGNIFICANT_DIGITS = 4
+# Names up to this length are not broken over two lines.
+SHORT_LETTERS = 28
+RIGHT, SHORT = ' class="num"', ' class="short"'
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -25,11 +28,11 @@ def render_table(table: pd.DataFrame, n_rows: int = ROWS_SHOWN) -> str:
     shown = table.head(n_rows)
     columns = [_format_column(shown.iloc[:, i]) for i in range(shown.shape[1])]
     head = "".join(
-        f'<th scope="col"{_right(numeric)}>{_breakable(str(name))}</th>'
-        for name, (_, numeric) in zip(table.columns, columns, strict=True)
+        f'<th scope="col"{kind}>{_breakable(str(name))}</th>'
+        for name, (_, kind) in zip(table.columns, columns, strict=True)
     )
     rows = "".join(
-        "<tr>" + "".join(f"<td{_right(num)}>{cells[row]}</td>" for cells, num in columns) + "</tr>"
+        "<tr>" + "".join(f"<td{kind}>{cells[row]}</td>" for cells, kind in columns) + "</tr>"
         for row in range(len(shown))
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
@@ -69,16 +72,19 @@ def format_bytes(n_bytes: float | None) -> str:
     return f"{size:.0f} B" if units[0] == "B" else f"{size:.3g} {units[0]}"
 
 
-def _format_column(column: pd.Series) -> tuple[list[str], bool]:
+def _format_column(column: pd.Series) -> tuple[list[str], str]:
+    """The cells of a column as HTML, and the attribute that says how they stand."""
     if pd.api.types.is_bool_dtype(column):
-        return ["yes" if value else "no" for value in column], False
+        return ["yes" if value else "no" for value in column], ""
     if not pd.api.types.is_numeric_dtype(column):
-        return ["–" if pd.isna(v) else escape(str(v)) for v in column], False
+        texts = ["–" if pd.isna(value) else str(value) for value in column]
+        short = all(len(text) <= SHORT_LETTERS for text in texts)
+        return [escape(text) for text in texts], SHORT if short else ""
     whole = pd.api.types.is_integer_dtype(column) or bool((column.dropna() % 1 == 0).all())
     if whole:
-        return [_format_integer(value) for value in column], True
+        return [_format_integer(value) for value in column], RIGHT
     decimals = _decimals(column)
-    return [format_number(float(value), decimals) for value in column], True
+    return [format_number(float(value), decimals) for value in column], RIGHT
 
 
 def _format_integer(value: float) -> str:
@@ -94,10 +100,6 @@ def _decimals(column: pd.Series) -> int:
     if largest == 0:
         return 0
     return min(max(0, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(largest))), 6)
-
-
-def _right(numeric: bool) -> str:
-    return ' class="num"' if numeric else ""
 
 
 def _breakable(name: str) -> str:

@@ -1,5 +1,6 @@
 """How a profile stands: every run that belongs to it, and whether its results hold."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,8 +8,7 @@ from pathlib import Path
 from genomelm_utils import paths
 from genomelm_utils.pipeline.graph import Node, build_graph, plan
 from genomelm_utils.pipeline.receipts import Receipt, load_receipt
-
-FAILURE_LINES = 3
+from genomelm_utils.pipeline.work import FAILURE_NAME
 
 
 @dataclass
@@ -18,7 +18,7 @@ class RunView:
     folder   where its results are, or would be
     status   done, stale, failed or not run; reason says why, for all but done
     parents  `stage/run` of those whose results it reads
-    failure  the last three lines of an attempt that failed; failed_notebook is how far it got
+    failure  the three lines that a failed attempt ended with; failed_notebook is how far it got
     files, left_out  filled by the report: what of it was copied, and what was too large
     """
 
@@ -80,7 +80,7 @@ def _view_run(profile: str, node: Node, reasons: Mapping[str, str]) -> RunView:
         return view
     view.failure, view.failed_notebook = _read_failure(folder)
     if view.failure:
-        view.status, view.reason = "failed", "the last attempt failed"
+        view.status, view.reason = "failed", f"the last attempt failed ({reasons[node.id]})"
     elif receipt:
         view.status, view.reason = "stale", reasons[node.id]
     else:
@@ -89,9 +89,11 @@ def _view_run(profile: str, node: Node, reasons: Mapping[str, str]) -> RunView:
 
 
 def _read_failure(folder: Path) -> tuple[list[str], Path | None]:
-    """The last lines of the log of a failed attempt, and its notebook, where there are any."""
+    """The lines that a failed attempt ended with, and its notebook, where there are any."""
     failed = folder.with_name(f"{folder.name}.failed")
-    log, notebook = failed / "log.txt", failed / "failed.ipynb"
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
-    last = [line for line in lines if line.strip()][-FAILURE_LINES:]
-    return last, notebook if notebook.is_file() else None
+    try:
+        lines = json.loads((failed / FAILURE_NAME).read_text(encoding="utf-8"))["lines"].split("\n")
+    except (FileNotFoundError, ValueError, KeyError):
+        return [], None
+    notebook = failed / "failed.ipynb"
+    return lines, notebook if notebook.is_file() else None

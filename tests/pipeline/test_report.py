@@ -62,8 +62,8 @@ def fail_run(stage: str, run: str) -> None:
     folder = paths.run_dir("tiny", stage, f"{run}.failed")
     folder.mkdir(parents=True)
     shutil.copy(paths.notebook_file(stage), folder / "failed.ipynb")
-    lines = ["started", f"{stage}/{run}: cell 3 failed", "ValueError: <too> big", "resume: run it"]
-    (folder / "log.txt").write_text("\n".join(lines) + "\n")
+    lines = [f"FAILED {stage}/{run} at cell 3", "ValueError: <too> big", "resume: run it"]
+    (folder / "failure.json").write_text(json.dumps({"lines": "\n".join(lines)}))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def mixed(project: Path, finish) -> Path:
     text = paths.params_file("tiny").read_text()
     paths.params_file("tiny").write_text(text.replace("[10, 20]", "[10, 20, 30, 40]"))
     fail_run("04_pretraining", "30")
-    return build_report("tiny")
+    return build_report("tiny").parent
 
 
 # --- the files -----------------------------------------------------------------------------
@@ -112,8 +112,10 @@ def test_the_index_tells_each_status_with_its_reason(mixed):
     for words in ("✓ done", "↻ stale", "✗ failed", "○ not run"):
         assert words in index
     assert "parameters (models:" in index  # why 13_figures is stale
-    assert "ValueError: &lt;too&gt; big" in index
+    assert "the last attempt failed (no receipt)" in index
+    assert "FAILED 04_pretraining/30 at cell 3\nValueError: &lt;too&gt; big\nresume:" in index
     assert "A profile for tests." in index
+    assert "The stage 04_pretraining</span>" in index  # the title of its notebook
     assert "1 min 05 s" in index  # the wall time of the receipts
     assert "512 MiB" in index
     assert index.count("<figure") == 4  # one per run that finished, SVG and PNG as one
@@ -149,7 +151,7 @@ def test_only_changed_notebooks_are_rendered_again(project, finish, monkeypatch)
         return render_notebook(path, label)
 
     monkeypatch.setattr(report, "_render_notebook", render)
-    site = build_report("tiny")
+    site = build_report("tiny").parent
     first = (site / "runs/01_data/default/index.html").read_text()
     assert len(rendered) == len(folders)
     build_report("tiny")
@@ -163,7 +165,7 @@ def test_only_changed_notebooks_are_rendered_again(project, finish, monkeypatch)
 
 def test_runs_and_files_that_are_gone_leave_the_site(project, finish):
     folders = finish()
-    site = build_report("tiny")
+    site = build_report("tiny").parent
     (folders["01_data/default"] / "tables" / "history.csv").unlink()
     text = paths.params_file("tiny").read_text()
     paths.params_file("tiny").write_text(text.replace("[10, 20]", "[10]"))
@@ -174,7 +176,7 @@ def test_runs_and_files_that_are_gone_leave_the_site(project, finish):
 
 
 def test_a_profile_that_did_not_run_has_a_report_too(project):
-    index = (build_report("tiny") / "index.html").read_text()
+    index = build_report("tiny").read_text()
     assert index.count("○ not run</span>") == 4 + 1  # the runs and the legend
     assert '<h2 id="figures">' not in index
 
@@ -274,9 +276,9 @@ def test_table_cells_are_escaped_and_numbers_stand_right():
     html = render_table(
         pd.DataFrame({"<n>": ["<b>", None], "count": [1000, 2], "ok": [True, False]})
     )
-    assert "<td>&lt;b&gt;</td>" in html
+    assert '<td class="short">&lt;b&gt;</td>' in html
     assert '<td class="num">1\u202f000</td>' in html
-    assert "<td>–</td>" in html
+    assert '<td class="short">–</td>' in html
     assert "<td>yes</td>" in html
 
 
