@@ -10,6 +10,7 @@ Positions count `[CLS]` as 0: the n tokens of a row are 1..n and token t covers 
 Letters: B rows, L positions, M masked positions of the whole batch, V vocabulary.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,7 +177,7 @@ def ranks_by_token(rank_of_code: np.ndarray, k: int) -> torch.Tensor:
 def centre_prob_for_hidden(
     scheme: str,
     target_share: float,
-    n_tokens: int,
+    n_tokens: int | Sequence[int],
     *,
     k: int = 6,
     ranks_V: torch.Tensor | None = None,
@@ -193,21 +194,25 @@ def centre_prob_for_hidden(
     share). Hidden means covered by masked tokens only; the 10 % kept are not subtracted, and hit
     all schemes alike when whole spans are kept.
 
-    target_share: in (0, 1). n_tokens: tokens per row without special ones, such as the mean row of
-    a corpus. Raises ValueError when one centre per row already hides more than the target.
+    target_share: in (0, 1). n_tokens: tokens per row without special ones: one number, or the rows
+    of a sample of the corpus (`lengths - 2` of a batch), repeated up to `n_rows`. Give a sample
+    when rows differ in length: `genemask_reference` hides more in short rows, and the mean row's
+    probability would miss by a percentage point. Raises ValueError when one centre per row already
+    hides more than the target.
     """
     if not 0 < target_share < 1:
         raise ValueError(f"target share of hidden bases is {target_share}, expected in (0, 1)")
     generator = torch.Generator().manual_seed(seed)
     if ranks_V is None:
         ranks_V = torch.randperm(vocab_size(k), generator=generator)
-    ids_BL = torch.randint(N_SPECIAL, vocab_size(k), (n_rows, n_tokens + 2), generator=generator)
-    lengths_B = torch.full((n_rows,), n_tokens + 2)
+    lengths_B = torch.from_numpy(np.resize(np.asarray(n_tokens, dtype=np.int64), n_rows)) + 2
+    width = int(lengths_B.max())
+    ids_BL = torch.randint(N_SPECIAL, vocab_size(k), (n_rows, width), generator=generator)
 
     def hidden_share(p: float) -> float:
         # the same random numbers for every p: the share rises with p, without noise between steps
         same = torch.Generator().manual_seed(seed + 1)
-        centres_BL = draw_centres(lengths_B, n_tokens + 2, p, same, force_one=corrupt == "span")
+        centres_BL = draw_centres(lengths_B, width, p, same, force_one=corrupt == "span")
         masked_BL = spans_from_centres(
             ids_BL,
             lengths_B,
@@ -224,8 +229,8 @@ def centre_prob_for_hidden(
     low, high = 0.0, 1.0
     if hidden_share(low) > target_share:
         raise ValueError(
-            f"{scheme} hides {hidden_share(low):.4f} of the bases with one centre per row of "
-            f"{n_tokens} tokens, more than the target {target_share}: use longer rows"
+            f"{scheme} hides {hidden_share(low):.4f} of the bases with one centre per row (mean "
+            f"{np.mean(n_tokens):.0f} tokens), more than the target {target_share}: use longer rows"
         )
     for _ in range(20):  # to one in a million
         middle = (low + high) / 2

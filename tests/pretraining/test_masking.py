@@ -452,10 +452,26 @@ def test_centre_probability_for_a_share_of_hidden_bases(scheme):
     assert got.hidden_share == pytest.approx(0.10, abs=0.003)
 
 
+@pytest.mark.parametrize("scheme", ["contiguous", "genemask", "genemask_reference"])
+def test_centre_probability_for_rows_of_many_lengths(scheme):
+    rng = np.random.default_rng(1)
+    n_tokens = np.where(rng.random(2000) < 0.5, 506, rng.integers(1, 506, 2000))
+    p = centre_prob_for_hidden(scheme, 0.10, n_tokens)
+    rows = [rng.integers(0, 4, n + 5, dtype=np.uint8) for n in n_tokens]
+    got = mask_tokens(
+        *encode_sequences(rows, 6),
+        scheme=scheme,
+        centre_prob=p,
+        ranks_V=random_ranks(),
+        generator=seeded(5),
+    )
+    assert got.hidden_share == pytest.approx(0.10, abs=0.003)
+
+
 def test_centre_probability_without_a_ranking_and_out_of_reach():
     p = centre_prob_for_hidden("genemask", 0.0664, 506, n_rows=1000)
     assert p == pytest.approx(0.0176, abs=0.001)
-    with pytest.raises(ValueError, match="with one centre per row of 10 tokens"):
+    with pytest.raises(ValueError, match=r"with one centre per row \(mean 10 tokens\)"):
         centre_prob_for_hidden("span11", 0.05, 10)
     with pytest.raises(ValueError, match="is 15, expected in"):
         centre_prob_for_hidden("span11", 15, 500)
