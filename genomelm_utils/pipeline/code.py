@@ -97,23 +97,22 @@ def _drop_docstring(
 
 
 def _parse_cell(source: str) -> tuple[ast.Module | None, list[str]]:
-    """The syntax tree of a cell and its magic lines; None where it is not Python at all."""
-    try:
-        return ast.parse(source), []
-    except SyntaxError:
-        pass
-    if source.lstrip().startswith("%%"):
-        return None, []
+    """The syntax tree of a cell and its magic lines; None where it is not Python at all.
+
+    Only lines that Python cannot read are taken for magic: `% 3` may go on with an expression.
+    """
     lines, magic = source.splitlines(), []
-    for i, line in enumerate(lines):
+    while True:
+        try:
+            return ast.parse("\n".join(lines)), magic
+        except SyntaxError as error:
+            number = (error.lineno or 0) - 1
+            line = lines[number] if 0 <= number < len(lines) else ""
         text = line.lstrip()
-        if text.startswith(("%", "!")):
-            magic.append(text.rstrip())
-            lines[i] = line[: len(line) - len(text)] + "pass"
-    try:
-        return ast.parse("\n".join(lines)), magic
-    except SyntaxError:
-        return None, []
+        if not text.startswith(("%", "!")) or text.startswith("%%"):
+            return None, []
+        magic.append(text.rstrip())
+        lines[number] = line[: len(line) - len(text)] + "pass"
 
 
 def _imported_names(tree: ast.Module, package: str) -> set[str]:

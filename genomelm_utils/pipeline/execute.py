@@ -158,6 +158,9 @@ def main(arguments: list[str]) -> int:
 
     if len(arguments) != 1:
         sys.exit("usage: python -m genomelm_utils.pipeline.execute job.json")
+    # nbformat's schema checker would build a grammar of web addresses, in one second; notebooks
+    # need none of it, and it does without where the module is absent.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     job = load_job(Path(arguments[0]))
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)

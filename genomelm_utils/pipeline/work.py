@@ -125,7 +125,10 @@ def keep_failure(job: Job, error: StageError) -> None:
     notebook = work / "executed.ipynb"
     if notebook.exists():
         notebook.rename(work / "failed.ipynb")
-    write_json_atomic(work / FAILURE_NAME, failure_record(job, error))
+    record = failure_record(job, error)
+    with (work / "log.txt").open("a", encoding="utf-8") as log:
+        log.write(f"{record['lines']}\n")
+    write_json_atomic(work / FAILURE_NAME, record)
     remove_folder(failed)
     work.rename(failed)
 
