@@ -6,6 +6,7 @@ content security policy in each page sees to it that it stays so.
 
 import importlib.metadata
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,10 @@ def _render_notebook(path: Path, label: str) -> str:
     # nbconvert takes a second to import, and is not needed when nothing has changed.
     from genomelm_utils.pipeline.report_notebook import render_notebook
 
-    return render_notebook(path, label)
+    try:
+        return render_notebook(path, label)
+    except ValueError as error:  # a damaged notebook must not hide the other runs
+        return f'<p class="note failed">{escape(f"{path} could not be shown: {error}")}</p>'
 
 
 def _write_run_page(view: RunView, site: Path, pages: Environment) -> None:
@@ -197,8 +201,7 @@ def _status_rows(views: Sequence[RunView]) -> list[dict[str, Any]]:
 def _row(view: RunView, first: bool) -> dict[str, Any]:
     receipt = view.receipt
     page = f"{view.place}/index.html"
-    links = [("notebook", page)] if view.notebook else []
-    links += [
+    links = [
         (label, f"{view.place}/{name}")
         for label, name in (("receipt", "receipt.json"), ("log", "log.txt"))
         if name in view.files

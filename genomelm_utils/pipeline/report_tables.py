@@ -14,8 +14,14 @@ RIGHT, SHORT = ' class="num"', ' class="short"'
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table of a run. Text stays text (`NA`, `None`); only empty fields count as missing."""
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    """A table of a run. Text stays text (`NA`, `None`); only empty fields count as missing.
+
+    A file without any column is an empty table.
+    """
+    try:
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
 
 
 def render_table(table: pd.DataFrame, n_rows: int = ROWS_SHOWN) -> str:

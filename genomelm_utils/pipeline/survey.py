@@ -80,7 +80,8 @@ def _view_run(profile: str, node: Node, reasons: Mapping[str, str]) -> RunView:
         return view
     view.failure, view.failed_notebook = _read_failure(folder)
     if view.failure:
-        view.status, view.reason = "failed", f"the last attempt failed ({reasons[node.id]})"
+        earlier = f"; the results before it are stale: {reasons[node.id]}" if receipt else ""
+        view.status, view.reason = "failed", f"the last attempt failed{earlier}"
     elif receipt:
         view.status, view.reason = "stale", reasons[node.id]
     else:
