@@ -192,3 +192,16 @@ def describe_best(summary: pd.DataFrame, metric: str = "accuracy") -> str:
                 f"{word} the best baseline ({f['model']}, {f['mean']:.3f})"
             )
     return f"{metric}. " + "; ".join(sentences) + "."
+
+
+def main_table(summary: pd.DataFrame, metrics: Sequence[str] = ("accuracy", "auc")) -> pd.DataFrame:
+    """One row per method and model, columns metric x shots, entries `mean [low, high]` as text."""
+    part = summary[summary["metric"].isin(metrics)].copy()
+    part["text"] = [
+        f"{r.mean:.3f} [{r.low:.3f}, {r.high:.3f}]" if r.n > 1 else f"{r.mean:.3f}"
+        for r in part[["mean", "low", "high", "n"]].itertuples(index=False)
+    ]
+    order = [name for name in ("dataset",) if name in part] + ["method", "model"]
+    return part.pivot(index=order, columns=["metric", "shots"], values="text").sort_index(
+        axis="columns"
+    )

@@ -231,3 +231,14 @@ def test_wrong_input_says_what_is_wrong(rng):
         fine_tune(micro_config(), (codes, labels - 1), k=K, settings="few", seed=0)
     with pytest.raises(ValueError, match="expected 1029 for k = 5"):
         fine_tune(micro_config(), (codes, labels), k=5, settings="few", seed=0)
+
+
+@pytest.mark.gpu
+def test_a_gpu_predicts_what_the_cpu_predicts(trained, rng, monkeypatch):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    codes = [rng.integers(0, 4, n).astype(np.uint8) for n in rng.integers(10, 300, 40)]
+    on_gpu = trained.predict(codes)
+    assert next(trained.model.parameters()).device.type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert on_gpu == pytest.approx(trained.predict(codes), abs=0.02)  # bf16 against float32

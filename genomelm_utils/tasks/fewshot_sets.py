@@ -1,0 +1,125 @@
+"""The labelled set of a few-shot run: simulated, published, or the user's own table."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from transformers import BertConfig
+
+from genomelm_utils.datasets.fewshot import SETS, draw_cleaned, clean_pool, load_fewshot
+from genomelm_utils.datasets.labelled import LabelledSet, read_labelled
+from genomelm_utils.pipeline.context import Run
+from genomelm_utils.sequences.alphabet import decode
+from genomelm_utils.tasks.classification import fine_tune, settings_for
+from genomelm_utils.tasks.fewshot import Loader, Settings, limit_rows
+
+SCRATCH = "scratch"
+SHOWN_ROWS, SHOWN_BASES = 6, 60
+
+
+@dataclass(frozen=True)
+class OpenSet:
+    """A labelled set ready to draw from: `load(shots, draw)`, and the rows left out."""
+
+    load: Loader
+    dropped: pd.DataFrame
+
+
+def open_set(run: Run) -> OpenSet:
+    """The set that a run of notebook 05 asks for by its parameters."""
+    wanted = run.params
+    name, seed, most = wanted["dataset"], wanted["seed"], wanted["max_test"]
+    if name in SETS:
+        shipped, quotes = wanted["as_shipped"], wanted["keep_quotes"]
+
+        def load(shots: int, draw: int) -> tuple[LabelledSet, LabelledSet]:
+            train, test, _ = load_fewshot(
+                name, shots, draw=draw, as_shipped=shipped, seed=seed, keep_quotes=quotes
+            )
+            return train, limit_rows(test, most, seed)
+
+        first = wanted["shots"][0]
+        return OpenSet(load, load_fewshot(name, first, draw=0, as_shipped=shipped, seed=seed)[2])
+    pool, test, dropped = clean_pool(*_read_tables(run))
+    test = limit_rows(test, most, seed)
+    return OpenSet(lambda shots, draw: (draw_cleaned(pool, shots, draw, seed), test), dropped)
+
+
+def _read_tables(run: Run) -> tuple[LabelledSet, LabelledSet]:
+    """Training pool and test set of a simulated or a user's set."""
+    name = run.params["dataset"]
+    if name == "user":
+        files = {part: run.params[f"{part}_file"] for part in ("train", "test")}
+        for part, file in files.items():
+            if not file:
+                raise ValueError(
+                    f"dataset is user, but {part}_file is empty; name a table with the columns "
+                    "sequence and label"
+                )
+        return read_labelled(run.data(files["train"])), read_labelled(run.data(files["test"]))
+    if not run.params["simulated"]:
+        raise ValueError(f"dataset is {name}, but `simulated` names no run of 01_data")
+    folder = run.parent("simulated").path(f"sets/{name.removeprefix('simulated-')}")
+    return read_labelled(folder / "train.tsv"), read_labelled(folder / "test.tsv")
+
+
+def open_models(run: Run) -> dict[str, Path | BertConfig]:
+    """Name -> folder of every pretrained model, and the first one's network from random weights."""
+    parents = run.parents("models")
+    models: dict[str, Path | BertConfig] = {
+        parent.run: parent.path("checkpoints/final") for parent in parents
+    }
+    if parents and run.params["with_scratch"]:
+        models[SCRATCH] = BertConfig.from_pretrained(models[parents[0].run])
+    return models
+
+
+def describe(train: LabelledSet, test: LabelledSet, dropped: pd.DataFrame) -> pd.DataFrame:
+    """Rows, classes, lengths and GC of the training draw and the test set, and rows left out."""
+    rows = []
+    for part, labelled in (("train", train), ("test", test)):
+        lengths = labelled.lengths_bp
+        flat = np.concatenate([np.asarray(codes) for codes in labelled.codes])
+        rows.append(
+            {
+                "part": part,
+                "rows": len(labelled),
+                "per_class": " / ".join(map(str, labelled.class_counts)),
+                "shortest_bp": int(lengths.min()),
+                "longest_bp": int(lengths.max()),
+                "gc_share": float(np.isin(flat, (1, 2)).sum() / (flat < 4).sum()),
+                "left_out": int((dropped["part"] == part).sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def show_rows(labelled: LabelledSet) -> pd.DataFrame:
+    """The first rows: name, label, the start of the sequence."""
+    index = range(min(SHOWN_ROWS, len(labelled)))
+    return pd.DataFrame(
+        {
+            "name": [labelled.names[i] for i in index],
+            "label": [int(labelled.labels[i]) for i in index],
+            "sequence": [decode(np.asarray(labelled.codes[i][:SHOWN_BASES])) for i in index],
+        }
+    )
+
+
+def predict_new(run: Run, labelled: OpenSet, settings: Settings) -> pd.DataFrame:
+    """Class probabilities of sequences without labels, by the first model tuned on most shots."""
+    shots = max(run.params["shots"])
+    train, _ = labelled.load(shots, 0)
+    new = read_labelled(run.data(run.params["predict_file"]), need_labels=False)
+    source = next(iter(open_models(run).values()))
+    classifier = fine_tune(
+        source,
+        (train.codes, train.labels),
+        k=settings.k,
+        settings=settings_for(shots),
+        seed=run.seed,
+    )
+    probs_SC = classifier.predict(new.codes, both_strands=settings.both_strands)
+    columns = {f"p_class_{c}": probs_SC[:, c] for c in range(probs_SC.shape[1])}
+    return pd.DataFrame({"name": new.names, "predicted": probs_SC.argmax(axis=1), **columns})
