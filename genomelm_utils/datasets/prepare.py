@@ -1,0 +1,155 @@
+"""What notebook 01 makes ready: a store of bases, labelled sets, or both with known truth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from genomelm_utils.datasets.audit import read_folder, read_published_sets
+from genomelm_utils.datasets.labelled import LabelledSet
+from genomelm_utils.sequences.alphabet import decode
+from genomelm_utils.sequences.genome import BaseStore, build_store, store_from_codes
+from genomelm_utils.sequences.kmers import kmer_codes, kmer_strings, revcomp_codes
+from genomelm_utils.sequences.simulate import (
+    SPLICE_BP,
+    SimulatedGenome,
+    simulate_classification,
+    simulate_genome,
+)
+
+WINDOW_BP = 1000
+#: Kinds of the truth table that mark short planted motifs (others are whole repeats, gaps, sites).
+NO_MOTIFS = {"promoter", "donor", "acceptor", "interspersed", "tandem", "gap"}
+#: Share of simulated windows that goes to the test set; the rest is the pool that shots come from.
+TEST_SHARE = 1 / 3
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run of 01 holds: a store or None, labelled sets by name, and the truth if simulated."""
+
+    store: BaseStore | None = None
+    sets: dict[str, LabelledSet] = field(default_factory=dict)
+    truth: pd.DataFrame | None = None
+    planted_words: pd.DataFrame | None = None
+
+
+def prepare(
+    kind: str,
+    folder: Path,
+    files: Sequence[Path],
+    *,
+    n_bases: int,
+    promoter_bp: int,
+    n_per_class: int,
+    word_bp: int,
+    seed: int,
+) -> Prepared:
+    """The data of one run of 01, under `folder`.
+
+    kind: `simulate` makes a genome (`store/`) and labelled sets (`sets/<task>/train.tsv`,
+    `test.tsv`) with known truth; `genome` builds `store/` from FASTA files; `fewshot` reads the
+    published few-shot sets, or the tables in a folder of the user's.
+    """
+    if kind == "genome":
+        if not files:
+            raise ValueError("kind is genome, but `files` is empty; name FASTA files to read")
+        return Prepared(store=build_store(list(files), folder / "store"))
+    if kind == "fewshot":
+        folders = [path for path in files if path.is_dir()]
+        own = [path for path in folders if path.name != "genemask"]
+        sets = {name: one for path in own for name, one in read_folder(path).items()}
+        return Prepared(sets=sets or read_published_sets())
+    genome_rng, sets_rng = np.random.default_rng(seed).spawn(2)
+    genome = simulate_genome(genome_rng, n_bases=n_bases)
+    store = store_from_codes(
+        genome.names, genome.codes, genome.starts, genome.soft, folder / "store"
+    )
+    tasks = {"promoter": promoter_bp, "splice": SPLICE_BP}
+    sets = {}
+    for (task, length_bp), rng in zip(tasks.items(), sets_rng.spawn(len(tasks)), strict=True):
+        sets |= _simulate_set(genome, rng, task, length_bp, n_per_class, folder / "sets" / task)
+    return Prepared(store, sets, genome.truth, find_planted_words(genome, word_bp))
+
+
+def _simulate_set(
+    genome: SimulatedGenome,
+    rng: np.random.Generator,
+    task: str,
+    length_bp: int,
+    n_per_class: int,
+    folder: Path,
+) -> dict[str, LabelledSet]:
+    """Train and test part of one simulated task, written as tables."""
+    codes_SL, labels_S = simulate_classification(
+        genome, rng, task, length_bp=length_bp, n_per_class=n_per_class
+    )
+    n_test = round(len(labels_S) * TEST_SHARE)
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {"test": slice(0, n_test), "train": slice(n_test, None)}
+    sets = {}
+    for part, rows in parts.items():
+        names = [f"{task}_{part}_{i}" for i in range(len(labels_S[rows]))]
+        table = pd.DataFrame(
+            {
+                "name": names,
+                "sequence": [decode(codes_L) for codes_L in codes_SL[rows]],
+                "label": labels_S[rows],
+            }
+        )
+        table.to_csv(folder / f"{part}.tsv", sep="\t", index=False, lineterminator="\n")
+        sets[f"simulated-{task}/{part}"] = LabelledSet(
+            codes_SL[rows], labels_S[rows], names, f"sets/{task}/{part}.tsv"
+        )
+    return sets
+
+
+def find_planted_words(genome: SimulatedGenome, word_bp: int) -> pd.DataFrame:
+    """Words of `word_bp` bases inside planted promoter motifs, on either strand, most frequent first.
+
+    Columns: ngram, motif, n_planted. Only words planted at least twice as often as an even spread
+    over all words would give: the others are single noisy copies.
+    """
+    begin_of = dict(zip(genome.names, genome.starts[:-1], strict=True))
+    motifs = genome.truth[~genome.truth["kind"].isin(NO_MOTIFS)]
+    names, complement = np.array(kmer_strings(word_bp)), revcomp_codes(word_bp)
+    parts = []
+    for kind, rows in motifs.groupby("kind"):
+        width = int((rows["end"] - rows["start"]).iloc[0])
+        starts = rows["start"].to_numpy() + rows["record"].map(begin_of).to_numpy(dtype=np.int64)
+        if width < word_bp:  # a motif shorter than a word: the words that begin with it
+            width = word_bp
+        windows = genome.codes[
+            np.minimum(starts[:, None] + np.arange(width), len(genome.codes) - 1)
+        ]
+        words = kmer_codes(windows, word_bp).ravel()
+        words = words[words >= 0]
+        count = np.bincount(np.concatenate([words, complement[words]]), minlength=4**word_bp)
+        often = np.flatnonzero(count > max(2 * count.sum() / 4**word_bp, 0.02 * len(rows)))
+        parts.append(
+            pd.DataFrame({"ngram": names[often], "motif": kind, "n_planted": count[often]})
+        )
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=["ngram", "motif", "n_planted"])
+    return table.sort_values(["n_planted", "ngram"], ascending=[False, True], ignore_index=True)
+
+
+def window_composition(store: BaseStore, width_bp: int = WINDOW_BP) -> pd.DataFrame:
+    """GC share and soft-masked share of windows side by side: record, start, gc, soft_share."""
+    starts = store.windows(width_bp, width_bp)
+    codes = np.asarray(store.codes)
+    is_gc = np.concatenate([[0], np.cumsum((codes == 1) | (codes == 2))])
+    soft = np.zeros(len(codes) + 1, dtype=np.int64)
+    np.add.at(soft, store.soft[:, 0], 1)
+    np.add.at(soft, store.soft[:, 1], -1)
+    is_soft = np.concatenate([[0], np.cumsum(np.cumsum(soft[:-1]))])
+    record = np.searchsorted(store.records["start"].to_numpy(), starts, side="right") - 1
+    return pd.DataFrame(
+        {
+            "record": store.records["name"].to_numpy()[record],
+            "start": starts - store.records["start"].to_numpy()[record],
+            "gc": (is_gc[starts + width_bp] - is_gc[starts]) / width_bp,
+            "soft_share": (is_soft[starts + width_bp] - is_soft[starts]) / width_bp,
+        }
+    )
