@@ -144,12 +144,19 @@ def _parse_chunks(data: np.ndarray) -> list[_Chunk]:
         return _Chunk(begin, n_kept, headers, names.tobytes(), changes, wrong, byte)
 
     bounds = _line_aligned_chunks(data)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(_count_cores()) as pool:
         chunks = list(pool.map(parse, bounds))
     offsets = np.cumsum([0] + [chunk.n_kept for chunk in chunks])
     for chunk, offset in zip(chunks, offsets, strict=False):
         chunk.offset = int(offset)
     return chunks
+
+
+def _count_cores() -> int:
+    """Cores this process may use (the affinity mask exists on Linux only)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _line_aligned_chunks(data: np.ndarray) -> list[tuple[int, int]]:

@@ -72,12 +72,7 @@ class BaseStore:
         Windows are laid from the start of every run of definite bases, `step` apart; what is left
         at the end of a run is shorter than a window and is not covered.
         """
-        if width < 1 or step < 1:
-            raise ValueError(f"width {width} and step {step} have to be at least 1 base")
-        lengths = self.runs[:, 1] - self.runs[:, 0]
-        n_windows = np.maximum((lengths - width) // step + 1, 0)
-        within = np.arange(n_windows.sum()) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
-        return np.repeat(self.runs[:, 0], n_windows) + within * step
+        return lay_windows(self.runs, width, step)
 
 
 def build_store(fasta_paths: str | Path | Sequence[str | Path], folder: str | Path) -> BaseStore:
@@ -144,7 +139,8 @@ def open_store(folder: str | Path) -> BaseStore:
         raise ValueError(f"{path}: damaged ({error}); {_REBUILD}") from error
     if codes.shape != (info["n_bases"],) or codes.dtype != np.uint8:
         raise ValueError(
-            f"{path}: holds {codes.dtype}{codes.shape}, expected uint8({info['n_bases']},); {_REBUILD}"
+            f"{path}: holds {codes.dtype}{codes.shape}, "
+            f"expected uint8({info['n_bases']},); {_REBUILD}"
         )
     records = pd.read_csv(folder / "records.csv", keep_default_na=False, dtype={"name": str})
     records["gc"] = pd.to_numeric(records["gc"], errors="coerce")
@@ -238,6 +234,16 @@ def _write_header(file, total: int) -> None:
     """The .npy header of uint8[total]; numpy leaves room in it for the final number."""
     description = {"descr": "|u1", "fortran_order": False, "shape": (total,)}
     np.lib.format.write_array_header_1_0(file, description)
+
+
+def lay_windows(runs: np.ndarray, width: int, step: int) -> np.ndarray:
+    """Starts `int64[W]` of windows inside runs int64[R, 2], `step` apart from each run's start."""
+    if width < 1 or step < 1:
+        raise ValueError(f"width {width} and step {step} have to be at least 1 base")
+    lengths = runs[:, 1] - runs[:, 0]
+    n_windows = np.maximum((lengths - width) // step + 1, 0)
+    within = np.arange(n_windows.sum()) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
+    return np.repeat(runs[:, 0], n_windows) + within * step
 
 
 def _check_unique(table: pd.DataFrame, sources: list[dict]) -> None:

@@ -56,7 +56,9 @@ def _copy_name(data, begin, end, names, n_name_bytes):
 
 
 @njit(cache=True, nogil=True)
-def compact_chunk(data, begin, end, table):
+def compact_chunk(
+    data: np.ndarray, begin: int, end: int, table: np.ndarray
+) -> tuple[int, bool, np.ndarray, np.ndarray, int]:
     """Turn the chunk data[begin:end] into classes of kept bases at its front, in place.
 
     Returns (n_kept, has_lower, headers, names, wrong): `headers` int64[h, 2] holds for each header
@@ -102,7 +104,7 @@ def compact_chunk(data, begin, end, table):
 
 
 @njit(cache=True, nogil=True)
-def take_case(data, begin, end):
+def take_case(data: np.ndarray, begin: int, end: int) -> np.ndarray:
     """Clear the LOWER bits of data[begin:end]; returns int64[c], where the case changes.
 
     Offsets count from `begin`, the text before it is taken as upper case, and a chunk that ends in
