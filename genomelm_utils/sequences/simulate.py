@@ -75,8 +75,8 @@ def simulate_genome(
     Composition: a Markov chain of `order` (0..8) with a random table around `gc` (see
     `draw_transitions`): two calls are two species. Around a TSS the table is mixed with another one
     (`island_weight`, 0..1). `strength` (0..1) is the chance of every motif base to be written. With
-    both defaults a logistic regression on 4-mers gets 0.7 to 0.85 of the promoter windows (70 to
-    500 bp) and of the splice windows right, after training on 1,000. The *_share arguments are
+    both defaults a logistic regression on 4-mers gets about 0.7 to 0.9 of promoter windows (70 to
+    500 bp) and 0.8 of splice windows right, after training on 1,000. The *_share arguments are
     shares of slots; `n_families` counts interspersed repeats. Repeats are soft-masked.
 
     Equal arguments and generator state give the same genome. Raises ValueError when a record would
