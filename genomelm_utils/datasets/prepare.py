@@ -28,7 +28,7 @@ TEST_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run of 01 holds: a store or None, labelled sets by name, and the truth if simulated."""
+    """What a run of 01 holds: a store, labelled sets by name, the truth where it is simulated."""
 
     store: BaseStore | None = None
     sets: dict[str, LabelledSet] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def _simulate_set(
 
 
 def find_planted_words(genome: SimulatedGenome, word_bp: int) -> pd.DataFrame:
-    """Words of `word_bp` bases inside planted promoter motifs, on either strand, most frequent first.
+    """Words of `word_bp` bases inside planted promoter motifs, either strand, most frequent first.
 
     Columns: ngram, motif, n_planted. Only words planted at least twice as often as an even spread
     over all words would give: the others are single noisy copies.

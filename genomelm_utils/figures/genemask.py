@@ -33,7 +33,7 @@ def scheme_style(model: str) -> tuple[str, str, str]:
 def plot_ranking(table: pd.DataFrame, ax: Axes) -> Axes:
     """Scores of two rankings of the same k-mers against each other, words with CpG apart.
 
-    `table` has `ngram`, `score_x`, `score_y` and the axis names in `table.attrs["names"]`.
+    `table` has `ngram`, `score_x`, `score_y` and the names of the axes in `name_x`, `name_y`.
     """
     cpg = table["ngram"].str.contains("CG")
     for part, colour, label in (
@@ -44,7 +44,7 @@ def plot_ranking(table: pd.DataFrame, ax: Axes) -> Axes:
             part["score_x"], part["score_y"], s=3, c=colour, alpha=0.5, lw=0, label=label,
             rasterized=True,
         )  # fmt: skip
-    name_x, name_y = table.attrs.get("names", ("score_x", "score_y"))
+    name_x, name_y = table["name_x"].iloc[0], table["name_y"].iloc[0]
     ax.set(xlabel=name_x, ylabel=name_y)
     ax.legend(loc="upper left", markerscale=2.5, handletextpad=0.1)
     return ax

@@ -42,7 +42,7 @@ def check_packages() -> list[dict[str, str]]:
     return rows
 
 
-def check_device() -> dict[str, str]:
+def check_device(require_gpu: bool) -> dict[str, str]:
     """The device that training would use, and whether it computes in bf16."""
     import torch
 
@@ -52,7 +52,12 @@ def check_device() -> dict[str, str]:
         return row(
             "device", True, f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {bf16}"
         )
-    return row("device", True, f"CPU, {torch.get_num_threads()} threads (no CUDA device)")
+    return row(
+        "device",
+        not require_gpu,
+        f"CPU, {torch.get_num_threads()} threads (no CUDA device)",
+        "run on a machine with a CUDA device, or set require_gpu to false",
+    )
 
 
 def check_rgadem() -> dict[str, str]:
@@ -78,7 +83,7 @@ def check_data() -> dict[str, str]:
     return row("GENOMELM_DATA", True, f"{files:,} files")
 
 
-def check_environment() -> pd.DataFrame:
+def check_environment(*, require_gpu: bool = False) -> pd.DataFrame:
     """Checks of this machine: `status` [OK]/[FAIL]/[--], `check`, `found`, `fix`."""
     version = platform.python_version()
     right = (3, 11) <= sys.version_info < (3, 13)
@@ -88,7 +93,7 @@ def check_environment() -> pd.DataFrame:
         row("CPU cores", True, str(os.cpu_count())),
         row("free disk", free_gib > DISK_NEEDED_GIB, f"{free_gib:.0f} GiB",
             f"free at least {DISK_NEEDED_GIB:.0f} GiB"),
-        check_device(),
+        check_device(require_gpu),
         *check_packages(),
         check_data(),
         check_rgadem(),
@@ -99,3 +104,15 @@ def check_environment() -> pd.DataFrame:
             row(f"{tool} ({purpose})", True if found else None, "found" if found else "no", fix)
         )
     return pd.DataFrame(rows)
+
+
+def describe_failures(checks: pd.DataFrame) -> str:
+    """A sentence saying that all is well; RuntimeError naming each failed check and its remedy."""
+    failed = checks[checks["status"] == "[FAIL]"]
+    if len(failed):
+        lines = [f"{r.check}: found {r.found}; to mend it: {r.fix}" for r in failed.itertuples()]
+        raise RuntimeError("this machine is not ready:\n" + "\n".join(lines))
+    absent = checks.loc[checks["status"] == "[--]", "check"]
+    return f"All {len(checks) - len(absent)} required checks passed; optional and absent: " + (
+        ", ".join(absent) or "none"
+    )

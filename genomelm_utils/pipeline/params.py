@@ -146,7 +146,8 @@ def read_schema(path: Path) -> Schema:
     """The schema in a notebook's one cell tagged `parameters`.
 
     Every line reads `name: type = default  # meaning, unit; constraint; ...`, where a constraint is
-    `in [0, 1)`, `one of a, b`, `data` or `run of 02_pmi_ranking`. Defaults must satisfy them.
+    `in [0, 1)`, `one of a, b`, `data` or `run of 02_pmi_ranking`. Lines that are only comment
+    continue the line above. Defaults must satisfy the constraints.
     """
     tagged = [cell for cell in load_cells(path) if has_tag(cell, "parameters")]
     if len(tagged) != 1:
@@ -178,9 +179,19 @@ def parse_schema(text: str, source: str) -> Schema:
 
 
 def _comments(text: str) -> dict[int, str]:
-    """Line number -> comment on that line."""
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
+    """Line number -> comment on that line, with the lines of nothing but comment that follow it."""
+    comments: dict[int, str] = {}
+    first = 0
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type != tokenize.COMMENT:
+            continue
+        alone = token.line.lstrip().startswith("#")
+        if alone and first + comments.get(first, "").count("\n") + 1 == token.start[0]:
+            comments[first] += "\n" + token.string.lstrip("# ")
+        elif not alone:
+            first = token.start[0]
+            comments[first] = token.string.lstrip("# ")
+    return {line: comment.replace("\n", " ") for line, comment in comments.items()}
 
 
 def _parse_line(line: ast.stmt, comments: dict[int, str], where: str) -> Parameter:

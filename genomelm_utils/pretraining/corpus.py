@@ -111,6 +111,13 @@ class CropCorpus:
         """Bases held out for validation."""
         return self._valid.n_bases
 
+    @property
+    def training_regions(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of every source: its base codes, and int64[R, 2] what training crops are cut from."""
+        return [
+            (codes, self._train.regions_of(number)) for number, codes in enumerate(self._sources)
+        ]
+
     def batch(self, step: int, micro: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(ids int64[B, L], lengths int64[B]): padded to the longest row; lengths count specials.
 
@@ -250,6 +257,10 @@ class _Regions:
         self.before = np.concatenate([[0], np.cumsum(self.length)])
         self.n_bases = int(self.before[-1])
 
+    def regions_of(self, source: int) -> np.ndarray:
+        """int64[R, 2] of one source, in the order of its bases."""
+        return _intervals_of(self, source)
+
     def draw(self, rng: np.random.Generator, rows: int) -> tuple[np.ndarray, ...]:
         length = np.minimum(draw_lengths(rng, rows, self.k, self.max_bases), self.length[0])
         n_fit = np.searchsorted(-self.length, -length, side="right")
@@ -276,9 +287,20 @@ class _Pieces:
         self.start, self.length = table[:, 0], table[:, 1] - table[:, 0]
         self.n_bases = int(self.length.sum())
 
+    def regions_of(self, source: int) -> np.ndarray:
+        """int64[P, 2] of one source, in the order of its bases."""
+        return _intervals_of(self, source)
+
     def draw(self, rng: np.random.Generator, rows: int) -> tuple[np.ndarray, ...]:
         pick = rng.integers(0, len(self.start), rows)
         return self.source[pick], self.start[pick], self.length[pick]
+
+
+def _intervals_of(part: "_Regions | _Pieces", source: int) -> np.ndarray:
+    """int64[R, 2] intervals of one source, sorted by their start."""
+    mine = part.source == source
+    intervals = np.stack([part.start[mine], part.start[mine] + part.length[mine]], axis=1)
+    return intervals[np.argsort(intervals[:, 0])]
 
 
 def _cut_records(

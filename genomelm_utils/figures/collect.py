@@ -1,0 +1,237 @@
+"""Tables of finished runs brought together for the manuscript's figures and its quoted numbers."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from genomelm_utils import paths
+from genomelm_utils.figures.style import DOUBLE_MM, new_figure
+from genomelm_utils.pipeline.context import INTERACTIVE, Parent, Run
+
+logger = logging.getLogger(__name__)
+
+MAIN_METRICS = ("accuracy", "auc", "f1", "mcc")
+#: Lower-case names of the manuscript's tables -> where they come from: (parents, table).
+SOURCES = {
+    "agreement": ("rankings", "agreement"),
+    "masking": ("pretraining", "masking"),
+    "history": ("pretraining", "history"),
+    "final": ("pretraining", "final"),
+    "baselines": ("pretraining", "baselines"),
+    "summary": ("fewshot", "summary"),
+    "paired": ("fewshot", "paired"),
+}
+
+
+def gather(**parents: list[Parent]) -> dict[str, pd.DataFrame]:
+    """Name -> the table of all parents one below the other, with the parent's name in `run`.
+
+    `scores` holds, per ranking run, the published scores against ours where the published file was
+    at hand, and otherwise the released computation against ours.
+    """
+    tables = {name: _stack(parents[kind], table) for name, (kind, table) in SOURCES.items()}
+    tables["scores"] = _label(
+        (p, p.table("published_scores" if "published_scores" in p.tables else "scores"))
+        for p in parents["rankings"]
+    )
+    # every model of one corpus is judged on the same frozen masks, so the baselines are repeated
+    tables["baselines"] = tables["baselines"].drop_duplicates(["name", "bits_per_base"])
+    return tables
+
+
+def _stack(parents: Sequence[Parent], table: str) -> pd.DataFrame:
+    return _label((parent, parent.table(table)) for parent in parents)
+
+
+def _label(parts: Any) -> pd.DataFrame:
+    tables = [table.assign(run=parent.run) for parent, table in parts]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"run": []})
+
+
+def describe_gathered(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """What was found: rows and runs of every table."""
+    return pd.DataFrame(
+        [
+            {"table": name, "runs": table["run"].nunique(), "rows": len(table)}
+            for name, table in tables.items()
+        ]
+    )
+
+
+def grid_for(n: int, *, height_mm: float = 64) -> tuple[Figure, np.ndarray]:
+    """A figure with at least n axes, two in a row; those left over are switched off."""
+    n_cols = min(n, 2) or 1
+    n_rows = -(-n // n_cols) or 1
+    fig, axes = new_figure(n_rows, n_cols, width_mm=DOUBLE_MM, height_mm=height_mm * n_rows + 12)
+    for ax in axes.flat[n:]:
+        ax.set_axis_off()
+    return fig, axes
+
+
+def draw_each(
+    table: pd.DataFrame, by: str, axes: np.ndarray, plot: Callable[..., Axes], **options: Any
+) -> None:
+    """Draws each group of `table` on its own axes, titled with the group's name."""
+    for (name, part), ax in zip(table.groupby(by, sort=False), axes.flat, strict=False):
+        plot(part, ax, **options)
+        ax.set_title(str(name))
+
+
+def legend_of(axes: np.ndarray) -> tuple[list, list]:
+    """Handles and labels of all axes, each label once."""
+    found = {}
+    for ax in axes.flat:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return list(found.values()), list(found)
+
+
+def describe_agreement(agreement: pd.DataFrame) -> str:
+    """A sentence per ranking run: how far the corrected ranking agrees with the other one."""
+    sentences = []
+    for run, part in agreement.groupby("run", sort=False):
+        other = "published" if "published" in set(part["b"]) else "reference"
+        rows = part[(part["a"] == "corrected") & (part["b"] == other)].set_index("measure")
+        rho, top = rows.loc["spearman"], rows.loc["overlap_top_100"]
+        sentences.append(
+            f"{run}: corrected against {other}, Spearman {rho['value']:.3f} "
+            f"[{rho['ci_low']:.3f}, {rho['ci_high']:.3f}], {100 * top['value']:.0f} of the first "
+            "100 words shared"
+        )
+    return "; ".join(sentences) + "."
+
+
+def describe_masking(masking: pd.DataFrame) -> str:
+    """A sentence: masked and hidden shares of every scheme."""
+    rows = masking.drop_duplicates("scheme")
+    parts = [
+        f"{r.scheme} masks {100 * r.masked_share:.1f} % of the tokens and hides "
+        f"{100 * r.hidden_share:.1f} % of the bases"
+        for r in rows.itertuples()
+    ]
+    return "; ".join(parts) + "."
+
+
+def describe_pretraining(final: pd.DataFrame) -> str:
+    """A sentence: the scheme with the fewest bits per base, and all beside it."""
+    rows = final.sort_values("bits_last")
+    parts = [f"{r.scheme} {r.bits_last:.3f}" for r in rows.itertuples()]
+    markov = final["bits_markov"].iloc[0]
+    return f"Bits per hidden base at the end: {', '.join(parts)}; Markov chain {markov:.3f}."
+
+
+def describe_fewshot(summary: pd.DataFrame, metric: str, method: str = "fine-tuned") -> str:
+    """A sentence: in how many settings the best model lies above the best baseline."""
+    part = summary[summary["metric"] == metric]
+    settings = above = 0
+    for _, rows in part.groupby(["dataset", "shots"]):
+        ours, floor = rows[rows["method"] == method], rows[rows["method"] == "baseline"]
+        if len(ours) and len(floor):
+            best = ours.loc[ours["mean"].idxmax()]
+            settings += 1
+            above += bool(best["low"] > floor["mean"].max())
+    return (
+        f"In {above} of {settings} settings (data set x shots) the interval of the best {method} "
+        f"model lies above the best baseline's mean {metric}."
+    )
+
+
+def pairs_against(paired: pd.DataFrame, base: str) -> pd.DataFrame:
+    """Differences of every model from `base`, signed so that above 0 is better than `base`."""
+    forward = paired[paired["a"] == base].copy()
+    forward[["difference", "low", "high"]] = -forward[["difference", "high", "low"]].to_numpy()
+    forward["model"] = forward["b"]
+    backward = paired[paired["b"] == base].assign(model=lambda t: t["a"])
+    both = pd.concat([forward, backward], ignore_index=True)
+    both["label"] = both["model"] + ", " + both["shots"].astype(str) + " shots"
+    columns = ["dataset", "shots", "model", "label", "difference", "low", "high", "p_holm"]
+    return both[columns].sort_values(["dataset", "shots", "model"], ignore_index=True)
+
+
+def describe_pairs(pairs: pd.DataFrame) -> str:
+    """A sentence: how many paired differences stand after Holm's correction."""
+    sure = pairs[pairs["p_holm"] < 0.05]
+    better = int((sure["difference"] > 0).sum())
+    return (
+        f"Of {len(pairs)} paired differences from contiguous masking, {better} are better and "
+        f"{len(sure) - better} worse after Holm's correction (p < 0.05)."
+    )
+
+
+def main_rows(summary: pd.DataFrame) -> pd.DataFrame:
+    """The main table, tidy: dataset, shots, method, model, metric, mean, low, high, n, unit."""
+    columns = ["dataset", "shots", "method", "model", "metric", "mean", "low", "high", "n", "unit"]
+    rows = summary[summary["metric"].isin(MAIN_METRICS)][columns]
+    return rows.sort_values(columns[:5], ignore_index=True, kind="stable")
+
+
+def main_layout(main: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The main table as read: a row per data set, method and model, a column per shots."""
+    part = main[main["metric"] == metric].copy()
+    part["text"] = [
+        f"{r.mean:.3f} [{r.low:.3f}, {r.high:.3f}]" if r.n > 1 else f"{r.mean:.3f}"
+        for r in part[["mean", "low", "high", "n"]].itertuples(index=False)
+    ]
+    wide = part.pivot(index=["dataset", "method", "model"], columns="shots", values="text")
+    wide.columns = [f"{shots} shots" for shots in wide.columns]
+    return wide.reset_index().fillna("")
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """The table as GitHub's Markdown."""
+    head = "| " + " | ".join(map(str, table.columns)) + " |"
+    line = "|" + "---|" * len(table.columns)
+    body = ["| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False)]
+    return "\n".join([head, line, *body]) + "\n"
+
+
+def collect_numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """Every number the text quotes, by name; from tables only."""
+    agreement = tables["agreement"]
+    agreement = agreement.assign(
+        name=agreement["run"] + ": " + agreement["a"] + " v " + agreement["b"]
+    )
+    masking = tables["masking"].drop_duplicates("scheme").set_index("scheme")
+    final = tables["final"].set_index("run")
+    return {
+        "ranking_agreement": {
+            name: part.set_index("measure")["value"].to_dict()
+            for name, part in agreement.groupby("name")
+        },
+        "masked_share": masking["masked_share"].to_dict(),
+        "hidden_share": masking["hidden_share"].to_dict(),
+        "bits_per_base": final["bits_last"].to_dict(),
+        "bits_markov": final["bits_markov"].to_dict(),
+    }
+
+
+def publish(run: Run, tables: dict[str, pd.DataFrame]) -> Path:
+    """Writes numbers.json and copies figures and tables to figures/<profile>/; that folder.
+
+    The README's main table is `main_accuracy.md` there. A run outside a batch publishes nothing
+    outside its own folder.
+    """
+    folder = run.path("tables")
+    numbers = json.dumps(collect_numbers(tables), indent=1, sort_keys=True)
+    (folder / "numbers.json").write_text(numbers + "\n", encoding="utf-8")
+    main = pd.read_csv(folder / "main.csv")
+    for metric in MAIN_METRICS[:2]:
+        text = to_markdown(main_layout(main, metric))
+        (folder / f"main_{metric}.md").write_text(text, encoding="utf-8")
+    if run.profile == INTERACTIVE:
+        return folder
+    target = paths.figures_dir() / run.profile
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in [*run.path("figures").iterdir(), *folder.iterdir()]:
+        shutil.copyfile(file, target / file.name)
+    logger.info("published %d files to %s", len(list(target.iterdir())), target)
+    return target
