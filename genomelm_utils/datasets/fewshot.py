@@ -5,7 +5,6 @@
 Source: specification of GeneMask, section 5; Data-B of github.com/roysoumya/GeneMask.
 """
 
-import zlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +16,16 @@ from genomelm_utils.datasets.identity import is_first, sequence_keys
 from genomelm_utils.datasets.labelled import LabelledSet, mark_quotes, read_labelled
 from genomelm_utils.datasets.registry import fetch_file
 
-__all__ = ["SETS", "FewshotSet", "LabelledSet", "draw_shots", "load_fewshot", "read_labelled"]
+__all__ = [
+    "SETS",
+    "FewshotSet",
+    "LabelledSet",
+    "clean_pool",
+    "draw_cleaned",
+    "draw_shots",
+    "load_fewshot",
+    "read_labelled",
+]
 
 _ROOM = "classification/genemask"
 
@@ -56,7 +64,9 @@ SETS = {
         train=_train_files("Prom-core", 10, 50, 100, 500, 1000),
         test=f"{_ROOM}/Prom-core/test.tsv.gz",
     ),
-    # The published test file is not to be had. GUE's comes from the same promoter database.
+    # The published test file is not to be had. GUE's comes from the same promoter database; it
+    # loses what is in the training files, which are the published part, and so stays the same for
+    # every number of shots and every draw.
     "Prom-300": FewshotSet(
         length_bp=300,
         n_classes=2,
@@ -101,6 +111,34 @@ def draw_shots(labels: np.ndarray, n_per_class: int, rng: np.random.Generator) -
     return rng.permutation(np.concatenate(drawn))
 
 
+def draw_cleaned(pool: LabelledSet, shots: int, draw: int, seed: int) -> LabelledSet:
+    """Draw number `draw` of `shots` sequences per class: a pure function of its arguments.
+
+    Draws of different numbers of shots are independent, not nested.
+    """
+    rng = np.random.default_rng([seed, draw, shots])
+    try:
+        return pool.take(draw_shots(pool.labels, shots, rng))
+    except ValueError as error:
+        raise ValueError(f"{pool.source}: {error}") from error
+
+
+def clean_pool(
+    pool: LabelledSet, test: LabelledSet, *, test_gives_way: bool = False
+) -> tuple[LabelledSet, LabelledSet, pd.DataFrame]:
+    """A pool to draw from and a test set that share nothing: (pool, test, rows left out).
+
+    From the pool go repeats (a reverse complement is one), sequences with two labels, and what is
+    in the test set; from the test set repeats. With `test_gives_way` the test set instead loses
+    what is in the pool. The table has the columns part (train or test), name, label, reason.
+    """
+    pool, keys, dropped = _drop_repeats(pool)
+    test, test_keys, dropped_test = _clean_test(test, keys if test_gives_way else keys[:0])
+    in_test = np.isin(keys, test_keys)
+    reports = [dropped, dropped_test, _dropped("train", pool, in_test, "in the test file")]
+    return pool.take(~in_test), test, pd.concat(reports, ignore_index=True)
+
+
 def load_fewshot(
     name: str,
     shots: int,
@@ -137,11 +175,7 @@ def load_fewshot(
         train, test, dropped = _as_shipped(name, shots, draw, data_dir)
     else:
         pool, test, dropped = _pool_and_test(name, data_dir)
-        rng = np.random.default_rng([seed, draw, shots, zlib.crc32(name.encode())])
-        try:
-            train = pool.take(draw_shots(pool.labels, shots, rng))
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+        train = draw_cleaned(pool, shots, draw, seed)
     assert len(np.unique(train.labels)) == spec.n_classes
     if keep_quotes and train.quoted:
         train = replace(train, codes=mark_quotes(train.codes))
@@ -175,41 +209,40 @@ def _pool_and_test(
     Remembered because every draw needs it: do not change the arrays (they are read-only).
     """
     spec = SETS[name]
-    pool = _join([_read(file, spec.length_bp, data_dir) for file in spec.train.values()])
-    keys = sequence_keys(pool.codes)
-    conflicting, repeated = _has_two_labels(keys, pool.labels), ~is_first(keys)
-    reports = [
-        _dropped("train", pool, conflicting, "has two labels"),
-        _dropped("train", pool, repeated & ~conflicting, "repeated"),
-    ]
-    fit = ~(conflicting | repeated)
-    pool, keys = pool.take(fit), keys[fit]
+    pool = _join([_read(file, spec.length_bp, data_dir) for file in spec.train.values()], name)
     if spec.test is None:
-        in_test = _hold_out(pool, keys, spec)
-        test = pool.take(in_test)
-        reports.append(_dropped("train", pool, in_test, "held out as test"))
+        pool, keys, dropped = _drop_repeats(pool)
+        held = _hold_out(pool, keys, spec)
+        dropped = [dropped, _dropped("train", pool, held, "held out as test")]
+        pool, test, dropped = pool.take(~held), pool.take(held), pd.concat(dropped)
     else:
         test = _read(spec.test, spec.length_bp, data_dir)
-        test, test_keys, dropped = _clean_test(test, keys, spec)
-        in_test = np.isin(keys, test_keys)
-        reports += [dropped, _dropped("train", pool, in_test, "in the test file")]
-    pool = pool.take(~in_test)
+        pool, test, dropped = clean_pool(pool, test, test_gives_way=spec.test_is_stand_in)
     for part in (pool, test):
         part.codes.setflags(write=False)
         part.labels.setflags(write=False)
-    return pool, test, pd.concat(reports, ignore_index=True)
+    return pool, test, dropped.reset_index(drop=True)
+
+
+def _drop_repeats(pool: LabelledSet) -> tuple[LabelledSet, np.ndarray, pd.DataFrame]:
+    """Each sequence once and none with two labels, the keys, and what was dropped."""
+    keys = sequence_keys(pool.codes)
+    conflicting = _has_two_labels(keys, pool.labels)
+    repeated = ~is_first(keys) & ~conflicting
+    dropped = [
+        _dropped("train", pool, conflicting, "has two labels"),
+        _dropped("train", pool, repeated, "repeated"),
+    ]
+    kept = ~(conflicting | repeated)
+    return pool.take(kept), keys[kept], pd.concat(dropped, ignore_index=True)
 
 
 def _clean_test(
-    test: LabelledSet, pool_keys: np.ndarray, spec: FewshotSet
+    test: LabelledSet, unwanted_keys: np.ndarray
 ) -> tuple[LabelledSet, np.ndarray, pd.DataFrame]:
-    """The test set without repeats, its keys, and what was dropped.
-
-    A stand-in also loses what is in the training files: those are the published part, and so the
-    test set stays the same for every number of shots and every draw.
-    """
+    """The test set without repeats and unwanted sequences, its keys, and what was dropped."""
     keys = sequence_keys(test.codes)
-    trained = np.isin(keys, pool_keys) & spec.test_is_stand_in
+    trained = np.isin(keys, unwanted_keys)
     repeated = ~is_first(keys) & ~trained
     dropped = [
         _dropped("test", test, trained, "in a training file"),
@@ -241,12 +274,12 @@ def _read(name: str, length_bp: int, data_dir: Path | None) -> LabelledSet:
     return replace(found, names=names, source=name)
 
 
-def _join(sets: list[LabelledSet]) -> LabelledSet:
+def _join(sets: list[LabelledSet], source: str) -> LabelledSet:
     return LabelledSet(
         codes=np.concatenate([one.codes for one in sets]),
         labels=np.concatenate([one.labels for one in sets]),
         names=[name for one in sets for name in one.names],
-        source=" + ".join(one.source for one in sets),
+        source=source,
         skipped=pd.concat([one.skipped for one in sets], ignore_index=True),
         quoted=any(one.quoted for one in sets),
         k=sets[0].k,

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 
 from genomelm_utils.datasets.audit import read_published_sets
-from genomelm_utils.datasets.fewshot import SETS, draw_shots, load_fewshot
+from genomelm_utils.datasets.fewshot import (
+    SETS,
+    LabelledSet,
+    clean_pool,
+    draw_cleaned,
+    draw_shots,
+    load_fewshot,
+)
 from genomelm_utils.datasets.identity import sequence_keys
-from genomelm_utils.sequences.alphabet import CODE_N
+from genomelm_utils.sequences.alphabet import CODE_N, decode, encode
 
 
 def test_draws_are_balanced_distinct_and_seeded(rng):
@@ -22,6 +29,35 @@ def test_draws_are_balanced_distinct_and_seeded(rng):
 def test_too_few_sequences_says_which_class():
     with pytest.raises(ValueError, match=r"4 sequences per class.*class 1 has 3.*ask for 3"):
         draw_shots(np.array([0] * 9 + [1] * 3), 4, np.random.default_rng(0))
+
+
+def ragged(texts: list[str], labels: list[int]) -> LabelledSet:
+    names = [f"line {i}" for i in range(len(texts))]
+    return LabelledSet([encode(text) for text in texts], np.array(labels), names, "mine.tsv")
+
+
+def test_a_user_pool_is_cleaned_and_drawn_from():
+    texts = ["AAC", "GTT", "CCCC", "CCCC", "ACA", "GATTACA", "TTGC", "CCA"]
+    pool = ragged(texts, [0, 0, 1, 0, 1, 1, 0, 1])  # GTT is AAC again, CCCC has two labels
+    test = ragged(["TGT", "AGGA", "AGGA"], [1, 0, 0])  # TGT is ACA
+    cleaned, kept, dropped = clean_pool(pool, test)
+    assert [decode(codes) for codes in cleaned.codes] == ["AAC", "GATTACA", "TTGC", "CCA"]
+    assert [decode(codes) for codes in kept.codes] == ["TGT", "AGGA"]
+    assert dropped[["part", "name", "reason"]].to_numpy().tolist() == [
+        ["train", "line 2", "has two labels"],
+        ["train", "line 3", "has two labels"],
+        ["train", "line 1", "repeated"],
+        ["test", "line 2", "repeated"],
+        ["train", "line 4", "in the test file"],
+    ]
+    kept = clean_pool(pool, test, test_gives_way=True)[1]
+    assert [decode(codes) for codes in kept.codes] == ["AGGA"]
+    assert sorted(draw_cleaned(cleaned, 1, 0, 5).labels) == [0, 1]
+    names = [draw_cleaned(cleaned, 1, draw, 5).names for draw in range(20)]
+    assert names == [draw_cleaned(cleaned, 1, draw, 5).names for draw in range(20)]
+    assert len({tuple(sorted(one)) for one in names}) == 4
+    with pytest.raises(ValueError, match=r"mine\.tsv: cannot draw 3"):
+        draw_cleaned(cleaned, 3, 0, 5)
 
 
 @pytest.mark.parametrize("name", SETS)
