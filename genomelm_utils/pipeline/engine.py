@@ -176,6 +176,7 @@ def _job(graph: Graph, node: Node, local: bool) -> Job:
         gpu=node.resources.gpu if local else None,
         resume=resume_command(graph, node),
         state_file=str(_state_file(graph, node.id)),
+        engine=machine.identify_process() if local else None,
     )
 
 
@@ -247,7 +248,10 @@ def _run_command(command: list[str], folder: Path, on_poll: Callable[[], None]) 
 
 
 def _die_with_parent() -> None:
-    """On Linux: when run_all.py is killed outright, Snakemake gets SIGTERM and ends its jobs."""
+    """On Linux: when run_all.py is killed outright, Snakemake starts no further job.
+
+    Running jobs notice by themselves (`execute.watch_engine`).
+    """
     if sys.platform == "linux":
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

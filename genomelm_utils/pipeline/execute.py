@@ -12,6 +12,7 @@ import platform
 import signal
 import socket
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,6 +146,17 @@ def _stop(signum: int, _: object) -> NoReturn:
     raise StageInterrupted(signal.Signals(signum).name)
 
 
+def watch_engine(engine: list[float]) -> None:
+    """Stop this process as SIGTERM does when run_all.py was killed outright."""
+
+    def watch() -> None:
+        while machine.is_alive(engine):
+            time.sleep(machine.SAMPLE_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _tell(job: Job, state: str, **more: Any) -> None:
     """Tell the progress display, wherever this process runs."""
     now = datetime.now(UTC).timestamp()
@@ -164,6 +176,8 @@ def main(arguments: list[str]) -> int:
     job = load_job(Path(arguments[0]))
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
+    if job.engine:
+        watch_engine(job.engine)
     job.run_dir.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(job.run_dir.with_name(f".{job.run}.lock"), timeout=0):

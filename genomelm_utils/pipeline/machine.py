@@ -181,6 +181,23 @@ def stage_environment(threads: int, gpus: list[tuple[str, str]] | None) -> dict[
     return variables
 
 
+def identify_process() -> list[float]:
+    """Number and start time of this process: numbers are used again, the pair is not."""
+    import psutil
+
+    return [os.getpid(), psutil.Process().create_time()]
+
+
+def is_alive(process: list[float]) -> bool:
+    """Whether a process (as `identify_process` names it) still runs on this machine."""
+    import psutil
+
+    try:
+        return psutil.Process(int(process[0])).create_time() == process[1]
+    except psutil.NoSuchProcess:
+        return False
+
+
 class MemoryWatch:
     """The largest memory this process and all below it held, in MiB, sampled in the background."""
 

@@ -33,6 +33,7 @@ class Job:
     parents   parameter -> `stage/run` ids; inputs names of data files
     gpu       GPUs to reserve on this machine; None leaves the choice to the cluster
     resume    the command that carries on after a failure
+    engine    process and its start time, which the run shall not outlive; None on a cluster
     """
 
     root: str
@@ -48,6 +49,7 @@ class Job:
     gpu: int | None
     resume: str
     state_file: str
+    engine: list[float] | None = None
 
     @property
     def run_dir(self) -> Path:
