@@ -148,3 +148,16 @@ def plot_paired(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_yticks(y, table["label"])
     ax.set(xlabel="difference in accuracy (paired)")
     return ax
+
+
+def plot_token_usage(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Rank-frequency curves of k-mer tokens, one per k; dotted is even use of the vocabulary."""
+    colours = [
+        OKABE_ITO[name] for name in ("sky", "green", "orange", "blue", "purple", "vermilion")
+    ]
+    for (k, part), colour in zip(table.groupby("k"), colours, strict=False):
+        ax.loglog(part["rank"], part["frequency"], color=colour, label=f"{k}-mers")
+        ax.axhline(1 / 4**k, color=colour, ls=":", lw=0.7)
+    ax.set(xlabel="rank of the token", ylabel="share of all tokens")
+    ax.legend()
+    return ax

@@ -1,8 +1,5 @@
 """One look for every figure: sizes in millimetres, colours safe for the colour-blind."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,25 +48,22 @@ RC = {
 }
 
 
-@contextmanager
-def house_style() -> Iterator[None]:
-    """Matplotlib settings of this project inside the block; the caller's come back after it."""
-    with mpl.rc_context(RC):
-        yield
-
-
 def new_figure(
     n_rows: int = 1, n_cols: int = 1, *, width_mm: float = SINGLE_MM, height_mm: float = 62
 ) -> tuple[Figure, np.ndarray]:
-    """A figure of that size and its axes as an array (n_rows, n_cols)."""
-    with house_style():
-        return plt.subplots(
-            n_rows,
-            n_cols,
-            figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH),
-            squeeze=False,
-            layout="constrained",
-        )
+    """A figure of that size and its axes as an array (n_rows, n_cols).
+
+    Sets Matplotlib's settings (`RC`) for the whole session: labels and legends are made later, by
+    whoever draws on the axes, and take the settings of that moment.
+    """
+    mpl.rcParams.update(RC)
+    return plt.subplots(
+        n_rows,
+        n_cols,
+        figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH),
+        squeeze=False,
+        layout="constrained",
+    )
 
 
 def label_panels(axes: np.ndarray) -> None:

@@ -6,6 +6,7 @@ be paired. Rows are kept as they finish: a run that was killed goes on where it 
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from transformers import BertConfig
 from genomelm_utils.datasets.labelled import LabelledSet
 from genomelm_utils.evaluation.metrics import classification_metrics
 from genomelm_utils.evaluation.statistics import compare_all, interval_table
-from genomelm_utils.tasks.classification import fine_tune, probe, settings_for
+from genomelm_utils.tasks import classification
+from genomelm_utils.tasks.classification import fine_tune, probe
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,12 @@ class Settings(NamedTuple):
     k: int
     reference_resume_bug: bool = False
     both_strands: bool = False
+    lr_factor: float = 1.0  # on the published rates, which are for networks of 12 layers
+
+    def for_shots(self, shots: int) -> classification.Settings:
+        """GeneMask's batch size, epochs and learning rate for that many shots, the rate scaled."""
+        published = classification.SETTINGS[classification.settings_for(shots)]
+        return replace(published, peak_lr=published.peak_lr * self.lr_factor)
 
 
 def run_fewshot(
@@ -134,7 +142,7 @@ def _fine_tune(
             source,
             (train.codes, train.labels),
             k=settings.k,
-            settings=settings_for(n_shots),
+            settings=settings.for_shots(n_shots),
             seed=seed,
             n_classes=n_classes,
             reference_resume_bug=settings.reference_resume_bug,

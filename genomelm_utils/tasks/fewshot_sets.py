@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from transformers import BertConfig
 
-from genomelm_utils.datasets.fewshot import SETS, draw_cleaned, clean_pool, load_fewshot
+from genomelm_utils.datasets.fewshot import SETS, clean_pool, draw_cleaned, load_fewshot
 from genomelm_utils.datasets.labelled import LabelledSet, read_labelled
 from genomelm_utils.pipeline.context import Run
 from genomelm_utils.sequences.alphabet import decode
-from genomelm_utils.tasks.classification import fine_tune, settings_for
+from genomelm_utils.tasks.classification import fine_tune
 from genomelm_utils.tasks.fewshot import Loader, Settings, limit_rows
 
 SCRATCH = "scratch"
@@ -117,7 +117,7 @@ def predict_new(run: Run, labelled: OpenSet, settings: Settings) -> pd.DataFrame
         source,
         (train.codes, train.labels),
         k=settings.k,
-        settings=settings_for(shots),
+        settings=settings.for_shots(shots),
         seed=run.seed,
     )
     probs_SC = classifier.predict(new.codes, both_strands=settings.both_strands)

@@ -41,7 +41,8 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
 def write_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that becomes `path` when the block ends well.
 
-    After an error, or a kill, `path` is what it was before; an older `path` is replaced as a whole.
+    After an error, or a kill, `path` is what it was before, or not there if it was not. An older
+    `path` is moved aside first, because a folder that is not empty cannot be replaced in one move.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

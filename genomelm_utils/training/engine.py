@@ -153,7 +153,7 @@ class Training:
         else:
             # Zero gradients would still let momentum and weight decay move the weights.
             self.n_empty_steps += 1
-            logger.warning("step %d has no target in any micro-batch: no update", step)
+            logger.debug("step %d has no target in any micro-batch: no update", step)
         self.clock.enter("other")
         self.window.n_targets += int(n_targets)
         self.window.n_tokens += int(n_tokens)

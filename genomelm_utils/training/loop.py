@@ -154,7 +154,7 @@ def fit(
             micros = distributed.own_micro_batches(micro_batches, rank, world)
             ahead = Prefetcher(batches, micros, steps, pin=accelerator.device.type == "cuda")
             stack.callback(ahead.close)
-            training.describe(ahead.get(state.step), why)
+            training.describe(ahead.peek(state.step), why)
             training.evaluate_before_first_step()
             bar = stack.enter_context(_open_bar(state.step, steps, progress, accelerator))
             while state.step < steps and not state.stopped_early:

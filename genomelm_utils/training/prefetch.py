@@ -26,19 +26,28 @@ class Prefetcher:
         self, batches: BatchFunction, micros: Sequence[int], stop: int, *, pin: bool = False
     ) -> None:
         self.batches, self.micros, self.stop, self.pin = batches, micros, stop, pin
-        self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="genomelm-batches")
+        # a new thread starts on GPU 0, where page-locking would open a context for every process
+        self.pool = ThreadPoolExecutor(
+            max_workers=1,
+            thread_name_prefix="genomelm-batches",
+            initializer=torch.cuda.set_device if pin else None,
+            initargs=(torch.cuda.current_device(),) if pin else (),
+        )
         self.ahead: tuple[int, Future[list[Batch]]] | None = None
 
     def _make(self, step: int) -> list[Batch]:
         made = [dict(self.batches(step, micro)) for micro in self.micros]
         return [pin_batch(batch) for batch in made] if self.pin else made
 
-    def get(self, step: int) -> list[Batch]:
+    def peek(self, step: int) -> list[Batch]:
         """This process's micro-batches of `step`; an error in the thread is raised here."""
         if self.ahead is None or self.ahead[0] != step:
             self.ahead = (step, self.pool.submit(self._make, step))
-        made = self.ahead[1].result()
-        following = step + 1
+        return self.ahead[1].result()
+
+    def get(self, step: int) -> list[Batch]:
+        """The same, and the thread begins with the step after it."""
+        made, following = self.peek(step), step + 1
         self.ahead = (
             (following, self.pool.submit(self._make, following)) if following < self.stop else None
         )
