@@ -1,5 +1,6 @@
 """Several processes as one: who computes which micro-batch, and sums over all of them."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,27 @@ def open_accelerator() -> "Accelerator":
     Under `torchrun` or `accelerate launch` it joins the others (NCCL on GPUs, Gloo on CPUs).
     Mixed precision is left to `training.device.autocast`, because Accelerate would patch the
     caller's model and fix one precision for the life of the process.
+    Raises: RuntimeError when several processes were started but do not see each other.
     """
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
 
-    return Accelerator(
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    accelerator = Accelerator(
+        # without this word Accelerate lets every process of a CPU run train alone
+        cpu=started > 1 and not torch.cuda.is_available(),
         mixed_precision="no",
         kwargs_handlers=[
             DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
         ],
     )
+    if accelerator.num_processes != started:
+        raise RuntimeError(
+            f"WORLD_SIZE says that {started} processes were started, Accelerate sees "
+            f"{accelerator.num_processes}; start them with torchrun, and before any other use of "
+            "Accelerate in the script"
+        )
+    return accelerator
 
 
 def own_micro_batches(micro_batches: int, rank: int, world: int) -> list[int]:

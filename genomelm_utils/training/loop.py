@@ -227,8 +227,9 @@ def _borrow(task: nn.Module, device: torch.device) -> Iterator[None]:
         finally:
             task.zero_grad(set_to_none=True)
             task.to(home)
-            # Accelerate's mark: with it a second fit would take the task for prepared
-            vars(task).pop("_is_accelerate_prepared", None)
+            # left by Accelerate and torch.compile; a second fit would take the task for prepared
+            for mark in ("_is_accelerate_prepared", "_is_torch_compile"):
+                vars(task).pop(mark, None)
             for module, mode in modes.items():
                 module.training = mode
 

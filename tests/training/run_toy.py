@@ -42,4 +42,5 @@ if __name__ == "__main__":
     weights = torch.cat([p.detach().flatten() for p in task.parameters()])
     if rank == 0:
         torch.save(weights, folder / "weights.pt")
-        print(json.dumps(result.history["train_loss"].dropna().tolist()))
+        losses = result.history["train_loss"].dropna().tolist()
+        print(json.dumps({"world_size": result.description["world_size"], "losses": losses}))

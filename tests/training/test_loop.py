@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -87,15 +88,15 @@ def test_loss_is_per_target_of_the_whole_step():
 
 
 def test_stops_exactly_at_steps_and_lr_follows_the_schedule():
-    asked = set()
+    asked = []
 
     def batches(step, micro):
-        asked.add(step)
+        asked.append((step, micro))
         return ToyBatches()(step, micro)
 
     result = train(ToyTask(), batches=batches)
     assert result.step == 8
-    assert asked == set(range(8))
+    assert asked == [(step, micro) for step in range(8) for micro in range(3)]
     assert result.history["step"].tolist() == list(range(1, 9))
     expected = [0, 0.5, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
     assert result.history["lr"].tolist() == pytest.approx([1e-2 * f for f in expected])
@@ -164,6 +165,19 @@ def test_same_arguments_same_weights_whatever_ran_before():
     torch.rand(5)
     train(second, precision="fp32")
     assert torch.equal(weights_of(first), weights_of(second))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++")
+def test_compiled_reaches_the_same_loss_and_leaves_the_task_plain():
+    task = ToyTask(dropout=0.0)
+    attributes = set(vars(task))
+    compiled = train(task, compile_model=True)
+    plain = train(ToyTask(dropout=0.0))
+    np.testing.assert_allclose(
+        compiled.history["train_loss"], plain.history["train_loss"], rtol=1e-4
+    )
+    assert set(vars(task)) == attributes
 
 
 def test_bf16_on_a_cpu_trains_too():
@@ -325,7 +339,9 @@ def run_script(folder: Path, *arguments: str, processes: int = 1) -> list[float]
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    report = json.loads(done.stdout.strip().splitlines()[-1])
+    assert report["world_size"] == processes
+    return report["losses"]
 
 
 @pytest.mark.slow
@@ -347,6 +363,13 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     assert run_script(folder) == expected
     weights = [torch.load(tmp_path / name / "weights.pt") for name in ("whole", "killed")]
     assert torch.equal(*weights)
+
+
+def test_processes_that_do_not_see_each_other_are_an_error(monkeypatch):
+    train(ToyTask())  # Accelerate's state of this process is now that of a single one
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RuntimeError, match="2 processes were started, Accelerate sees 1"):
+        train(ToyTask())
 
 
 @pytest.mark.slow
@@ -404,7 +427,7 @@ def test_cuda_trains_in_bf16_close_to_the_cpu_and_hands_the_model_back():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_resume_is_close_and_compile_trains(tmp_path):
+def test_cuda_resume_is_close(tmp_path):
     whole, resumed = ToyTask(), ToyTask(seed=9)
     settings = {"precision": "fp32", "save_every": 4}
     train(whole, **{**settings, "save_every": 0})
@@ -412,6 +435,12 @@ def test_cuda_resume_is_close_and_compile_trains(tmp_path):
         train(ToyTask(), tmp_path, batches=StopAt(5), **settings)
     train(resumed, tmp_path, resume=True, **settings)
     assert torch.allclose(weights_of(whole), weights_of(resumed), atol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="torch.compile needs a C compiler")
+def test_compiled_on_cuda_reaches_the_same_loss():
     compiled = train(ToyTask(dropout=0.0), compile_model=True, precision="fp32")
     plain = train(ToyTask(dropout=0.0), precision="fp32")
     np.testing.assert_allclose(
