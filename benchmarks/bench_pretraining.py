@@ -12,6 +12,7 @@ that the same card reaches in a plain 8192 x 8192 x 8192 bf16 matrix product tim
 """
 
 import argparse
+import gc
 import tempfile
 import time
 from types import SimpleNamespace
@@ -179,7 +180,13 @@ def measure(
     runs: dict[str, list[dict[str, float]]] = {"genomelm": [], "Trainer": []}
     for _ in range(rounds):
         for name, run in (("genomelm", run_ours), ("Trainer", run_trainer)):
-            runs[name].append(run(corpus, preset, steps, rows, micro, compiled))
+            if torch.cuda.is_available():
+                gc.collect()
+                torch.cuda.reset_peak_memory_stats()
+            one = run(corpus, preset, steps, rows, micro, compiled)
+            if torch.cuda.is_available():
+                one["peak_gpu_gib"] = torch.cuda.max_memory_allocated() / 2**30
+            runs[name].append(one)
             print(preset, f"compile={compiled}", name, runs[name][-1], flush=True)
     return [
         {
@@ -255,7 +262,6 @@ def bench_cuda(steps: int, rounds: int) -> None:
                 "matmul_tflops": peak / 1e12,
                 "model_tflops": flop * row["tokens_per_s"] / 1e12,
                 "model_share_of_matmul": flop * row["tokens_per_s"] / peak,
-                "peak_gpu_gib": torch.cuda.max_memory_allocated() / 2**30,
             }
             rows.append(row)
             print(row, flush=True)
