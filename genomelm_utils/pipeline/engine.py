@@ -120,6 +120,8 @@ def run_plan(
     command = snakemake_command(folder, n_jobs, executor, executor_arguments or [])
     status, interrupted = _run_command(command, folder, lambda: on_poll(read_states(graph, names)))
     states = read_states(graph, names)
+    if not interrupted:
+        states |= _explain_lost(graph, states)
     on_poll(states)
     failed = [name for name, state in states.items() if state["state"] == "failed"]
     done = [name for name, state in states.items() if state["state"] == "done"]
@@ -131,6 +133,18 @@ def run_plan(
         interrupted=interrupted,
         engine_error=_log_end(folder) if missing and not failed and not interrupted else "",
     )
+
+
+def _explain_lost(graph: Graph, states: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A failure for each run whose process ended without a word while nobody stopped the batch."""
+    found = {}
+    for name, state in states.items():
+        if state["state"] in ("running", "interrupted"):
+            node = graph.nodes[name]
+            reason = "its process was stopped or killed from outside: memory, or a time limit?"
+            lines = [f"FAILED {node.label}", reason, f"resume: {resume_command(graph, node)}"]
+            found[name] = {**state, "state": "failed", "lines": "\n".join(lines)}
+    return found
 
 
 def write_plan(graph: Graph, names: list[str], *, local: bool, n_jobs: int | None) -> Path:
@@ -231,7 +245,7 @@ def _run_command(command: list[str], folder: Path, on_poll: Callable[[], None]) 
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C comes to us alone; we stop it in order
-            preexec_fn=_die_with_parent,
+            preexec_fn=_prepare_child,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         try:
@@ -247,14 +261,16 @@ def _run_command(command: list[str], folder: Path, on_poll: Callable[[], None]) 
     return process.returncode, False
 
 
-def _die_with_parent() -> None:
-    """On Linux: when run_all.py is killed outright, Snakemake starts no further job.
+def _prepare_child() -> None:
+    """Let Snakemake hear SIGINT, its sign to cancel jobs, also below a shell that ignores it.
 
-    Running jobs notice by themselves (`execute.watch_engine`).
+    On Linux it gets one when run_all.py is killed outright. Running jobs notice that by themselves
+    (`execute.watch_engine`).
     """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT)
 
 
 @contextlib.contextmanager
@@ -279,7 +295,7 @@ def stop_process(process: subprocess.Popen) -> None:
         below = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
     for child in below:
         with contextlib.suppress(psutil.NoSuchProcess):
             if "genomelm_utils.pipeline.execute" in child.cmdline():

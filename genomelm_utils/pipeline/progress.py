@@ -3,6 +3,7 @@
 import time
 from typing import Any, TextIO
 
+REFRESH_PER_S = 4
 STATES = ("done", "running", "waiting", "failed", "interrupted")
 STYLES = {
     "done": "green",
@@ -51,6 +52,7 @@ class Progress:
         self._seen: dict[str, str] = {}
         self._states: dict[str, dict[str, Any]] = {n: {"state": "waiting"} for n in labels}
         self._live: Any = None
+        self._max_rows = 0
 
     def __enter__(self) -> "Progress":
         if self._stream.isatty():
@@ -58,7 +60,10 @@ class Progress:
             from rich.live import Live
 
             console = Console(file=self._stream)
-            self._live = Live(self.table(), console=console, refresh_per_second=4)
+            self._max_rows = max(1, console.height - 4)  # heading, caption, and a line to spare
+            self._live = Live(
+                self.table(self._max_rows), console=console, refresh_per_second=REFRESH_PER_S
+            )
             self._live.__enter__()
         return self
 
@@ -71,7 +76,7 @@ class Progress:
         """Show new states (`stage/run` -> state as the engine reads it)."""
         self._states = states
         if self._live:
-            self._live.update(self.table())
+            self._live.update(self.table(self._max_rows))
             return
         for name, state in states.items():
             kind = state["state"]
@@ -88,18 +93,22 @@ class Progress:
             self._stream.write(f"        {state['lines'].splitlines()[1]}\n")
         self._stream.flush()
 
-    def table(self) -> Any:
-        """The rich table of the moment."""
+    def table(self, max_rows: int | None = None) -> Any:
+        """The rich table of the moment; what waits or is done is left out where it is too long."""
+        from rich.console import Group
         from rich.table import Table
 
         elapsed = time.monotonic() - self._started
-        table = Table(box=None, caption=summarise_states(self._states, elapsed))
-        table.caption_justify = "left"
+        table = Table(box=None)
         for heading in ("stage", "state", "time"):
             table.add_column(heading, justify="right" if heading == "time" else "left")
         now = time.time()
-        for name, label in self._labels.items():
+        shown = self._labels
+        if max_rows is not None and len(shown) > max_rows:
+            quiet = ("done", "waiting")
+            shown = {n: text for n, text in shown.items() if self._states[n]["state"] not in quiet}
+        for name, label in shown.items():
             state = self._states[name]
             kind = state["state"]
             table.add_row(label, f"[{STYLES[kind]}]{kind}[/]", elapsed_of(state, now))
-        return table
+        return Group(table, f" {summarise_states(self._states, elapsed)}")

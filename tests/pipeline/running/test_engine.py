@@ -1,7 +1,9 @@
 """Whole batches through run_all.py and Snakemake: order, failure, interruption, two at once."""
 
+import json
 import shutil
 import signal
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -11,12 +13,13 @@ import pytest
 
 from genomelm_utils.pipeline import engine
 from genomelm_utils.pipeline.execute import INTERRUPTED_STATUS
-from genomelm_utils.pipeline.graph import build_graph, plan
+from genomelm_utils.pipeline.graph import build_graph
 from genomelm_utils.pipeline.progress import Progress, format_duration, summarise_states
 
 SLEEP = "import os, pathlib, time\npathlib.Path(mark).write_text(str(os.getpid()))\ntime.sleep({s})"
 
 
+@pytest.mark.slow
 def test_second_run_executes_nothing(chain):
     first = chain.command("run", "--jobs", "2")
     assert first.returncode == 0, first.stderr
@@ -49,8 +52,9 @@ def test_same_receipt_inputs_give_the_same_tables(chain):
     assert again["outputs"]["tables/x.csv"] == before["outputs"]["tables/x.csv"]
 
 
+@pytest.mark.slow
 def test_failure_stops_what_depends_on_it_and_nothing_else(chain):
-    assert chain.run().ok
+    assert chain.run(until="02/0.5").ok
     chain.notebook("03_last", 'y: str = "0.5"  # y; run of 02_train')
     helper = chain.root / "toy/helper.py"
     fault = "    if share > 0.4:\n        raise ValueError('share too large\\nfor this')\n"
@@ -138,6 +142,7 @@ def test_two_runs_at_once_on_one_profile(project, wait_for):
     assert not project.folder("01_data/default").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="the parent's death is told on Linux only")
 def test_killed_run_all_leaves_no_process_and_no_lock(project, wait_for):
     mark = sleeper(project, 600)
@@ -166,6 +171,16 @@ def test_failed_stage_is_tried_again_as_often_as_the_profile_says(project):
     assert project.receipt("01_data/default")
 
 
+def test_killed_stage_process_is_a_failure_too(project):
+    project.notebook("01_data", "n: int = 1  # n", "import os\nos.kill(os.getppid(), 9)")
+    project.params("01_data:")
+    outcome = project.run()
+    assert outcome.failed == ["01_data/default"]
+    first, reason, _ = outcome.failures["01_data/default"].splitlines()
+    assert first == "FAILED 01_data"
+    assert "killed from outside" in reason
+
+
 def test_snakemake_error_of_its_own_is_shown(chain):
     done = chain.command("run", "--executor", "nonesuch")
     assert done.returncode == 1
@@ -174,13 +189,13 @@ def test_snakemake_error_of_its_own_is_shown(chain):
 
 
 def test_plan_file_holds_stale_runs_and_their_stale_parents_only(chain):
-    assert chain.run(until="data").ok
-    graph = build_graph("demo")
-    names = [row.id for row in plan(graph) if row.action == "run"]
-    folder = engine.write_plan(graph, names, local=True, n_jobs=2)
-    text = (folder / "plan.json").read_text()
-    assert '"02_train/0.1"' in text
-    assert "01_data" not in text
+    folder = engine.write_plan(
+        build_graph("demo"), ["02_train/0.1", "02_train/0.5"], local=True, n_jobs=2
+    )
+    jobs = json.loads((folder / "plan.json").read_text())["jobs"]
+    assert list(jobs) == ["02_train/0.1", "02_train/0.5"]
+    assert jobs["02_train/0.1"]["parents"] == []
+    assert jobs["02_train/0.1"]["resources"]["gpu"] == 0
 
 
 class Screen:
@@ -225,15 +240,40 @@ def test_progress(terminal):
         ]
 
 
+def test_long_progress_shows_what_matters():
+    from rich.console import Console
+
+    console = Console(file=Screen(False), width=60)
+    progress = Progress({name: name for name in STATES}, Screen(False))
+    progress.update(STATES)
+    console.print(progress.table(max_rows=2))
+    assert "02_train/a" in console.file.text
+    assert "02_train/b" not in console.file.text
+    assert "1 done, 1 waiting, 1 failed; " in console.file.text
+
+
 def test_durations():
     assert [format_duration(s) for s in (4.21, 187, 3765)] == ["4.2 s", "3:07", "1:02:45"]
     assert summarise_states({}, 5) == "0 done; 5.0 s elapsed"
 
 
+def has_slurm() -> bool:
+    """Whether a controller answers, with a partition `main`."""
+    if not shutil.which("sbatch"):
+        return False
+    try:
+        done = subprocess.run(
+            ["sinfo", "--noheader", "--partition", "main"], capture_output=True, timeout=20
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0 and bool(done.stdout.strip())
+
+
 @pytest.mark.slurm
 def test_stages_run_through_slurm(chain):
-    if not shutil.which("sbatch"):
-        warnings.warn("there is no sbatch: running through SLURM is not tested", stacklevel=2)
+    if not has_slurm():
+        warnings.warn("no SLURM controller answers: running through it is not tested", stacklevel=2)
         pytest.skip("needs a SLURM controller (Debian: slurm-wlm, munge)")
     options = "--slurm-status-command squeue --slurm-no-account"
     options += " --slurm-init-seconds-before-status-checks 2 --latency-wait 5"

@@ -15,7 +15,7 @@ from genomelm_utils.pipeline import engine, execute, machine, work
 from genomelm_utils.pipeline.graph import build_graph
 from genomelm_utils.pipeline.receipts import read_receipt
 
-PARAMS = "seed: int = 1  # seed\nn: int = 3  # rows"
+PARAMS = "seed: int = 1  # seed\nn: int = 3  # rows\ntext: str = 'a'  # any text"
 TABLE = "import pandas as pd\nrun.save_table(pd.DataFrame({'x': range(n)}), 'x')"
 
 
@@ -42,8 +42,11 @@ def execute_stage(project, *overrides):
 
 
 def test_success_leaves_results_and_a_receipt_that_tells_all(one):
-    one.cells(TABLE, "run.log('3 records')", "import sys, os\nrun.log(sys.executable)", "run.seed")
-    done = execute_stage(one, "data.n=5")
+    logged = "import sys\nrun.log('3 records')\nrun.log(sys.executable)\nrun.log(text)"
+    one.cells(TABLE, logged, "run.seed")
+    odd = 'it\'s "odd" \\ #'
+    settings = ["data.n=5", f"data.text={json.dumps(odd)}"]
+    done = execute_stage(one, *settings)
     assert done.returncode == 0, done.stderr
     folder = one.folder("01_data/default")
     assert {path.name for path in folder.iterdir()} == {
@@ -57,8 +60,9 @@ def test_success_leaves_results_and_a_receipt_that_tells_all(one):
     log = (folder / "log.txt").read_text()
     assert "3 records" in log
     assert sys.executable in log, "the kernel is another interpreter"
+    assert odd in log
     receipt = read_receipt(folder)
-    assert receipt.params == {"seed": 1, "n": 5}
+    assert receipt.params == {"seed": 1, "n": 5, "text": odd}
     assert receipt.seeds == {"seed": 1}
     assert set(receipt.outputs) == {"executed.ipynb", "tables/x.csv"}
     assert receipt.wall_s > 0
@@ -66,7 +70,7 @@ def test_success_leaves_results_and_a_receipt_that_tells_all(one):
     assert receipt.device["threads"] == 1
     assert receipt.versions["papermill"]
     assert receipt.started <= receipt.ended
-    node = build_graph("demo", ["data.n=5"]).nodes["01_data/default"]
+    node = build_graph("demo", settings).nodes["01_data/default"]
     assert receipt.key == node.key
 
 
