@@ -97,6 +97,7 @@ class Progress:
         """The rich table of the moment; what waits or is done is left out where it is too long."""
         from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
         elapsed = time.monotonic() - self._started
         table = Table(box=None)
@@ -111,4 +112,4 @@ class Progress:
             state = self._states[name]
             kind = state["state"]
             table.add_row(label, f"[{STYLES[kind]}]{kind}[/]", elapsed_of(state, now))
-        return Group(table, f" {summarise_states(self._states, elapsed)}")
+        return Group(table, Text(f" {summarise_states(self._states, elapsed)}"))
