@@ -4,6 +4,9 @@ Every method sees the same training rows of a draw and the same test rows, so th
 be paired. Rows are kept as they finish: a run that was killed goes on where it stopped.
 """
 
+import csv
+import hashlib
+import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +29,7 @@ logger = logging.getLogger(__name__)
 Loader = Callable[[int, int], tuple[LabelledSet, LabelledSet]]
 METRICS = ("accuracy", "auc", "f1", "mcc")
 KEY = ["model", "method", "shots", "draw", "seed"]
+KEPT = [*KEY, "inputs", "n_train", "n_test", *METRICS, "collapsed"]  # columns of the file of rows
 
 
 class Settings(NamedTuple):
@@ -63,55 +67,114 @@ def run_fewshot(
 
     models: name -> folder of a masked LM, or a config for the same network from random weights.
     seeds: fine-tunings per draw; their seeds are `seed`, `seed` + 1, ...
-    kept: CSV file of finished rows; those are not computed again.
+    kept: CSV file of finished rows; those are not computed again while the sequences, the model's
+    files, the seed and the settings are the same.
     """
     rows = Rows(kept)
+    hash_of = {name: hash_inputs(source) for name, source in models.items()}
     for n_shots in shots:
         for draw in range(draws):
             train, test = load(n_shots, draw)
             n_classes = int(max(train.labels.max(), test.labels.max())) + 1
             facts = {"n_train": len(train), "n_test": len(test)}
+            data = hash_inputs(train, test)
             for name in baselines:
                 key = (name, "baseline", n_shots, draw, 0)
-                rows.add(key, facts, test, _baseline(name, train, test, n_classes))
+                call = _baseline(name, train, test, n_classes)
+                rows.add(key, data, facts, test, call)
             for name, source in models.items():
                 if with_probe and not isinstance(source, BertConfig):
                     key = (name, "probe", n_shots, draw, 0)
-                    rows.add(key, facts, test, _probe(source, train, test, settings.k, n_classes))
+                    inputs = hash_inputs(data, hash_of[name], settings.k)
+                    call = _probe(source, train, test, settings.k, n_classes)
+                    rows.add(key, inputs, facts, test, call)
                 for s in range(seeds):
                     key = (name, "fine-tuned", n_shots, draw, s)
+                    inputs = hash_inputs(data, hash_of[name], seed + s, settings)
                     call = _fine_tune(source, train, test, n_shots, seed + s, settings, n_classes)
-                    rows.add(key, facts, test, call)
+                    rows.add(key, inputs, facts, test, call)
             logger.info("%d shots, draw %d: done", n_shots, draw)
     return rows.table()
 
 
 class Rows:
-    """Finished rows, in memory and in a file: each is computed once."""
+    """Finished rows, in memory and in a file: each is computed once.
+
+    A row of the file counts only for the `inputs` (a hash) it was computed from: in JupyterLab the
+    same file sees other data sets, models and seeds. Rows that nobody asks for stay in the file.
+    """
 
     def __init__(self, kept: Path | None) -> None:
         self.kept = kept
         self.rows: dict[tuple, dict] = {}
-        if kept is not None and kept.is_file():
-            table = pd.read_csv(kept, float_precision="round_trip")
-            self.rows = {tuple(row[c] for c in KEY): row for row in table.to_dict("records")}
+        known = read_kept(kept) if kept is not None and kept.is_file() else []
+        self.known = {tuple(row[c] for c in (*KEY, "inputs")): row for row in known}
 
     def add(
-        self, key: tuple, facts: dict, test: LabelledSet, predict: Callable[[], np.ndarray]
+        self,
+        key: tuple,
+        inputs: str,
+        facts: dict,
+        test: LabelledSet,
+        predict: Callable[[], np.ndarray],
     ) -> None:
         """Computes and keeps the row of `key`, unless it is there."""
-        if key in self.rows:
+        if (*key, inputs) in self.known:
+            self.rows[key] = self.known[*key, inputs]
             return
         metrics = classification_metrics(predict(), test.labels)
         named = {name: metrics[name] for name in (*METRICS, "collapsed")}
-        self.rows[key] = dict(zip(KEY, key, strict=True)) | facts | named
+        self.rows[key] = dict(zip(KEY, key, strict=True)) | {"inputs": inputs} | facts | named
         if self.kept is not None:
-            row = pd.DataFrame([self.rows[key]])
+            row = pd.DataFrame([self.rows[key]], columns=KEPT)
             row.to_csv(self.kept, mode="a", header=not self.kept.is_file(), index=False)
 
     def table(self) -> pd.DataFrame:
-        """All rows, in the order of their keys' first appearance."""
-        return pd.DataFrame(list(self.rows.values()))
+        """The rows that were added, in that order, without the hash of their inputs."""
+        return pd.DataFrame(list(self.rows.values())).drop(columns="inputs", errors="ignore")
+
+
+def read_kept(file: Path) -> list[dict]:
+    """The rows of a file that `Rows` wrote; a last line that was cut short is taken out of it.
+
+    A file with other columns (of an earlier version) is deleted.
+    """
+    text = file.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole.split("\n", 1)[0] != ",".join(KEPT):
+        logger.warning("%s: not the columns of this version, started anew", file)
+        file.unlink()
+        return []
+    if whole != text:
+        file.write_text(whole, encoding="utf-8")
+    # not by pandas, which would take a run called 10 for a number and one called None for nothing
+    return [
+        row
+        | {name: int(row[name]) for name in ("shots", "draw", "seed", "n_train", "n_test")}
+        | {name: float(row[name] or "nan") for name in METRICS}
+        | {"collapsed": row["collapsed"] == "True"}
+        for row in csv.DictReader(io.StringIO(whole))
+    ]
+
+
+def hash_inputs(*parts: object) -> str:
+    """A short hash of what a row is computed from: labelled sets, model folders, plain values."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for piece in _pieces_of(part):
+            digest.update(len(piece).to_bytes(8, "little"))
+            digest.update(piece)
+    return digest.hexdigest()[:16]
+
+
+def _pieces_of(part: object) -> list[bytes]:
+    if isinstance(part, LabelledSet):
+        codes = np.concatenate([np.asarray(one) for one in part.codes])
+        return [array.tobytes() for array in (part.lengths_bp, codes, part.labels)]
+    if isinstance(part, Path):
+        files = sorted(path for path in part.glob("*") if path.is_file())
+        return [piece for file in files for piece in (file.name.encode(), file.read_bytes())]
+    return [part.to_json_string().encode() if isinstance(part, BertConfig) else repr(part).encode()]
 
 
 def _baseline(
@@ -195,11 +258,15 @@ def describe_best(summary: pd.DataFrame, metric: str = "accuracy") -> str:
         if len(tuned) and len(floor):
             t, f = tuned.iloc[0], floor.iloc[0]
             word = "above" if t["low"] > f["mean"] else "not above"
+            span = f"[{t['low']:.3f}, {t['high']:.3f}], {word}"
+            if not np.isfinite(t["low"]):
+                span = "(one fit, no interval), not to be told from"
             sentences.append(
-                f"{shots} shots: {t['model']} {t['mean']:.3f} [{t['low']:.3f}, {t['high']:.3f}], "
-                f"{word} the best baseline ({f['model']}, {f['mean']:.3f})"
+                f"{shots} shots: {t['model']} {t['mean']:.3f} {span} the best baseline "
+                f"({f['model']}, {f['mean']:.3f})"
             )
-    return f"{metric}. " + "; ".join(sentences) + "."
+    found = "; ".join(sentences) or "no fine-tuned model stands beside a baseline"
+    return f"{metric}. {found}."
 
 
 def main_table(summary: pd.DataFrame, metrics: Sequence[str] = ("accuracy", "auc")) -> pd.DataFrame:
