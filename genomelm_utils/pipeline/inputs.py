@@ -3,7 +3,12 @@
 from pathlib import Path
 
 from genomelm_utils import paths
-from genomelm_utils.datasets.registry import content_sha256, fetch_file, load_registry
+from genomelm_utils.datasets.registry import (
+    content_sha256,
+    fetch_file,
+    load_registry,
+    missing_files,
+)
 from genomelm_utils.pipeline.params import nearest
 from genomelm_utils.pipeline.receipts import hash_json
 
@@ -64,19 +69,30 @@ def fetch_inputs(needed: dict[str, list[str]]) -> None:
     needed: registry name -> stages that read it, for the message.
     Raises one FileNotFoundError listing all files missing or damaged, and whence to get them.
     """
-    if not needed:
-        return
-    problems = []
-    for name, users in needed.items():
+    damaged, reason = [], ""
+    for name in missing_files(needed):
         try:
             fetch_file(name)
-        except (OSError, ValueError) as error:
-            problems.append(f"  {name} (for {', '.join(users)}): {error}")
-    if problems:
-        files = "file is" if len(problems) == 1 else "files are"
+        except FileNotFoundError as error:  # most likely offline: do not wait for each file
+            reason = str(error).splitlines()[0]
+            break
+    absent = missing_files(needed)
+    for name in needed:
+        if name not in absent:
+            try:
+                fetch_file(name)
+            except (OSError, ValueError) as error:
+                damaged.append(f"  {name} (for {', '.join(needed[name])}): {error}")
+    registry = load_registry() if absent else {}
+    missing = [
+        f"  {name} (for {', '.join(needed[name])}) from {' '.join(registry[name].sources)}"
+        for name in absent
+    ]
+    if missing or damaged:
         raise FileNotFoundError(
-            f"{len(problems)} data {files} missing or damaged; nothing was started. "
-            "Set GENOMELM_DATA (or --data-dir) to a folder that has them:\n" + "\n".join(problems)
+            f"data files: {len(missing)} missing, {len(damaged)} damaged; nothing was started. Set "
+            "GENOMELM_DATA (or --data-dir) to a folder that has them, or connect to the network\n"
+            + "\n".join([*missing, *damaged, *([reason] if reason else [])])
         )
 
 

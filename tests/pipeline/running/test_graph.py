@@ -179,15 +179,19 @@ def test_registry_file_and_folder(project, monkeypatch, tmp_path):
     inputs = graph.nodes["01_data/default"].identity.inputs
     assert inputs == {"set/a.tsv": "a" * 64, "set/b.tsv": "b" * 64, "one.fa": "c" * 64}
 
+    tried = []
+
     def offline(name, **_):
-        raise FileNotFoundError(f"not at hand; it comes from https://x.test/{name}")
+        tried.append(name)
+        raise FileNotFoundError("the download failed\nand so on")
 
     monkeypatch.setattr("genomelm_utils.pipeline.inputs.fetch_file", offline)
-    with pytest.raises(FileNotFoundError, match="3 data files are missing") as caught:
+    with pytest.raises(FileNotFoundError, match="3 missing, 0 damaged; nothing was") as caught:
         engine.check_inputs(graph, plan(graph))
-    assert "set/b.tsv (for 01_data): not at hand; it comes from https://x.test/set/b.tsv" in str(
-        caught.value
-    )
+    lines = str(caught.value).splitlines()
+    assert "  set/b.tsv (for 01_data) from https://x.test/set/b.tsv" in lines
+    assert lines[-1] == "the download failed"
+    assert tried == ["set/a.tsv"]
     registry._parse_registry.cache_clear()
 
 

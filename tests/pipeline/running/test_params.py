@@ -187,3 +187,62 @@ def test_unknown_profile_names_the_nearest(project):
 @pytest.mark.parametrize("text", ["05_fewshot", "05", "5", "fewshot"])
 def test_stage_is_found_by_number_or_name(text):
     assert match_stage(text, ["04_pretraining", "05_fewshot"], "--only") == "05_fewshot"
+
+
+# --- comments over several lines ------------------------------------------------------------------
+
+
+def test_lines_of_comment_continue_the_parameter_above():
+    schema = parse_schema(
+        'scheme: str = "b"  # which tokens are masked;\n'
+        "# one of a,\n"
+        "# b, c\n"
+        "k: int = 6  # length of the tokens,\n"
+        "#   bases; in [3, 6]\n"
+        "seed: int = 1  # seed",
+        "notebooks/04.ipynb",
+    )
+    scheme, k, seed = schema.parameters
+    assert scheme.choices == ("a", "b", "c")
+    assert scheme.meaning == "which tokens are masked"
+    assert (k.meaning, k.interval.text) == ("length of the tokens, bases", "[3, 6]")
+    assert (seed.meaning, seed.interval, seed.choices) == ("seed", None, None)
+    with pytest.raises(ValueError, match=r"s.scheme is the text 'd', expected one of a, b, c"):
+        check_params(schema, {"scheme": "d"}, "s")
+    with pytest.raises(ValueError, match=r"s.k is 7, expected an integer in \[3, 6\]"):
+        check_params(schema, {"k": 7}, "s")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Parameters\nn: int = 1  # rows",
+        "# one of 5, 6\n# in [7, 8]\nn: int = 1  # rows",
+        "n: int = 1  # rows\n\n# in [7, 8], after a blank line: not about n",
+        "\n\n# Parameters\n\nn: int = 1  # rows\n",
+    ],
+)
+def test_a_comment_that_follows_no_parameter_belongs_to_none(text):
+    (parameter,) = parse_schema(text, "n").parameters
+    assert (parameter.meaning, parameter.interval, parameter.choices) == ("rows", None, None)
+
+
+def test_comments_inside_a_list_are_not_its_meaning():
+    schema = parse_schema(
+        "n: int = 1  # rows\nlengths: list[int] = [\n    # short ones\n    10,  # ten\n    20,\n"
+        "]  # lengths, bp;\n# in [1, 512]",
+        "n",
+    )
+    assert schema.by_name["n"].meaning == "rows"
+    assert schema.by_name["lengths"].meaning == "lengths, bp"
+    assert schema.by_name["lengths"].interval.text == "[1, 512]"
+
+
+def test_a_hash_inside_a_text_is_no_comment():
+    (parameter,) = parse_schema('colour: str = "#fff"  # colour of lines', "n").parameters
+    assert (parameter.default, parameter.meaning) == ("#fff", "colour of lines")
+
+
+def test_a_comment_below_does_not_stand_in_for_the_one_that_is_missing():
+    with pytest.raises(ValueError, match="b has no comment"):
+        parse_schema("a: int = 1  # x\nb: int = 2\n# in [0, 3]", "n")
