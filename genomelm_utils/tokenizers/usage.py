@@ -19,9 +19,21 @@ def sample_text(store: BaseStore, n_bases: int) -> str:
 
 
 def count_tokens(store: BaseStore, k: int, n_bases: int) -> np.ndarray:
-    """int64[V] uses of every token id in the first `n_bases` of a store; `[UNK]` at N."""
+    """int64[V] uses of every token id in the first `n_bases` of a store; `[UNK]` at N.
+
+    No token crosses the end of a record. Raises ValueError where all tokens are `[UNK]`.
+    """
     ids = token_ids(np.asarray(store.codes[:n_bases]), k)
-    return np.bincount(ids, minlength=vocab_size(k))
+    ends = store.records["start"].to_numpy() + store.records["length"].to_numpy()
+    across = (ends[:, None] - np.arange(1, k)).ravel()  # starts of the tokens over an end
+    kept = np.ones(len(ids), dtype=bool)
+    kept[across[(across >= 0) & (across < len(ids))]] = False
+    counts = np.bincount(ids[kept], minlength=vocab_size(k))
+    if not counts[N_SPECIAL:].any():
+        raise ValueError(
+            f"the first {n_bases:,} bases hold no {k}-mer without N; look at more bases"
+        )
+    return counts
 
 
 def describe_vocabularies(store: BaseStore, ks: Sequence[int], n_bases: int) -> pd.DataFrame:
