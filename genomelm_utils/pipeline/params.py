@@ -181,7 +181,7 @@ def parse_schema(text: str, source: str) -> Schema:
 def _comments(text: str) -> dict[int, str]:
     """Line number -> comment on that line, with the lines of nothing but comment that follow it."""
     comments: dict[int, str] = {}
-    first = 0
+    first = -1  # the line that is continued; a comment above the first parameter continues nothing
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type != tokenize.COMMENT:
             continue
