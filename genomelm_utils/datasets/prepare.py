@@ -19,7 +19,9 @@ from genomelm_utils.sequences.simulate import (
     simulate_genome,
 )
 
+KINDS = ("simulate", "genome", "fewshot")
 WINDOW_BP = 1000
+BLOCK_WINDOWS = 4096  # windows counted at a time: bounds the temporary arrays
 #: Kinds of the truth table that mark short planted motifs (others are whole repeats, gaps, sites).
 NO_MOTIFS = {"promoter", "donor", "acceptor", "interspersed", "tandem", "gap"}
 #: Share of simulated windows that goes to the test set; the rest is the pool that shots come from.
@@ -52,7 +54,11 @@ def prepare(
     kind: `simulate` makes a genome (`store/`) and labelled sets (`sets/<task>/train.tsv`,
     `test.tsv`) with known truth; `genome` builds `store/` from FASTA files; `fewshot` reads the
     published few-shot sets, or the tables in a folder of the user's.
+
+    Raises ValueError for another kind, or a genome without files.
     """
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
     if kind == "genome":
         if not files:
             raise ValueError("kind is genome, but `files` is empty; name FASTA files to read")
@@ -109,8 +115,9 @@ def _simulate_set(
 def find_planted_words(genome: SimulatedGenome, word_bp: int) -> pd.DataFrame:
     """Words of `word_bp` bases inside planted promoter motifs, either strand, most frequent first.
 
-    Columns: ngram, motif, n_planted. Only words planted at least twice as often as an even spread
-    over all words would give: the others are single noisy copies.
+    Columns: ngram, motif, n_planted. Only words planted more than twice as often as an even spread
+    over all words would give, and by more than 2 % of the copies: the others are noise. Of a motif
+    shorter than a word, the words that begin or end with it.
     """
     begin_of = dict(zip(genome.names, genome.starts[:-1], strict=True))
     motifs = genome.truth[~genome.truth["kind"].isin(NO_MOTIFS)]
@@ -119,14 +126,15 @@ def find_planted_words(genome: SimulatedGenome, word_bp: int) -> pd.DataFrame:
     for kind, rows in motifs.groupby("kind"):
         width = int((rows["end"] - rows["start"]).iloc[0])
         starts = rows["start"].to_numpy() + rows["record"].map(begin_of).to_numpy(dtype=np.int64)
-        if width < word_bp:  # a motif shorter than a word: the words that begin with it
-            width = word_bp
+        width = max(width, word_bp)
         windows = genome.codes[
             np.minimum(starts[:, None] + np.arange(width), len(genome.codes) - 1)
         ]
         words = kmer_codes(windows, word_bp).ravel()
         words = words[words >= 0]
-        count = np.bincount(np.concatenate([words, complement[words]]), minlength=4**word_bp)
+        other = complement[words]
+        other = other[other != words]  # a word that is its own reverse complement counts once
+        count = np.bincount(np.concatenate([words, other]), minlength=4**word_bp)
         often = np.flatnonzero(count > max(2 * count.sum() / 4**word_bp, 0.02 * len(rows)))
         parts.append(
             pd.DataFrame({"ngram": names[often], "motif": kind, "n_planted": count[often]})
@@ -138,18 +146,30 @@ def find_planted_words(genome: SimulatedGenome, word_bp: int) -> pd.DataFrame:
 def window_composition(store: BaseStore, width_bp: int = WINDOW_BP) -> pd.DataFrame:
     """GC share and soft-masked share of windows side by side: record, start, gc, soft_share."""
     starts = store.windows(width_bp, width_bp)
-    codes = np.asarray(store.codes)
-    is_gc = np.concatenate([[0], np.cumsum((codes == 1) | (codes == 2))])
-    soft = np.zeros(len(codes) + 1, dtype=np.int64)
-    np.add.at(soft, store.soft[:, 0], 1)
-    np.add.at(soft, store.soft[:, 1], -1)
-    is_soft = np.concatenate([[0], np.cumsum(np.cumsum(soft[:-1]))])
+    n_gc = np.zeros(len(starts), dtype=np.int64)
+    for first in range(0, len(starts), BLOCK_WINDOWS):
+        block = slice(first, first + BLOCK_WINDOWS)
+        codes_WL = store.codes[starts[block, None] + np.arange(width_bp)]
+        n_gc[block] = ((codes_WL == 1) | (codes_WL == 2)).sum(axis=1)
+    n_soft = _bases_before(store.soft, starts + width_bp) - _bases_before(store.soft, starts)
     record = np.searchsorted(store.records["start"].to_numpy(), starts, side="right") - 1
     return pd.DataFrame(
         {
             "record": store.records["name"].to_numpy()[record],
             "start": starts - store.records["start"].to_numpy()[record],
-            "gc": (is_gc[starts + width_bp] - is_gc[starts]) / width_bp,
-            "soft_share": (is_soft[starts + width_bp] - is_soft[starts]) / width_bp,
+            "gc": n_gc / width_bp,
+            "soft_share": n_soft / width_bp,
         }
     )
+
+
+def _bases_before(intervals: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """int64: bases of sorted, disjoint intervals int64[M, 2] that lie before each position."""
+    if not len(intervals):
+        return np.zeros(len(positions), dtype=np.int64)
+    lengths = intervals[:, 1] - intervals[:, 0]
+    before = np.concatenate([[0], np.cumsum(lengths)])
+    n_begun = np.searchsorted(intervals[:, 0], positions, side="right")
+    last = np.maximum(n_begun - 1, 0)
+    of_last = np.clip(positions - intervals[last, 0], 0, lengths[last])
+    return before[last] + of_last
