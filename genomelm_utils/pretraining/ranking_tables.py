@@ -5,7 +5,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from genomelm_utils.pretraining import pmi
@@ -58,13 +57,19 @@ def describe_scores(scores: pd.DataFrame) -> str:
 def compare_all_rankings(
     rankings: dict[str, pd.DataFrame], tops: Sequence[int] = (100,), *, seed: int = 0
 ) -> pd.DataFrame:
-    """`compare_rankings` for every pair of named rankings, with columns `a` and `b` in front."""
-    parts = [
-        compare_rankings(rankings[a], rankings[b], tops, seed=seed).assign(a=a, b=b)
-        for a, b in combinations(rankings, 2)
-    ]
+    """`compare_rankings` for every pair of named rankings, with columns `a` and `b` in front.
+
+    A top longer than half of the words that two rankings share (3-mers: 32) is cut to that half.
+    """
+    words = {name: set(ranking["ngram"]) for name, ranking in rankings.items()}
+    parts = []
+    for a, b in combinations(rankings, 2):
+        half = max(len(words[a] & words[b]) // 2, 1)
+        fitting = dict.fromkeys(min(top, half) for top in tops)
+        table = compare_rankings(rankings[a], rankings[b], list(fitting), seed=seed)
+        parts.append(table.assign(a=a, b=b))
     table = pd.concat(parts, ignore_index=True)
-    return table[["a", "b", *[c for c in table.columns if c not in "ab"]]]
+    return table[["a", "b", *[c for c in table.columns if c not in ("a", "b")]]]
 
 
 def read_published(path: Path, k: int) -> dict[str, pd.DataFrame]:
@@ -147,5 +152,6 @@ def _auc(score: pd.Series, positive: pd.Series) -> float:
 
 
 def top_words(rankings: dict[str, pd.DataFrame], n: int = 10) -> pd.DataFrame:
-    """The first n words of each ranking in columns, best first."""
-    return pd.DataFrame({name: np.array(r["ngram"].head(n)) for name, r in rankings.items()})
+    """The first n words of each ranking in columns, best first; empty where one has fewer."""
+    columns = {name: r["ngram"].head(n).reset_index(drop=True) for name, r in rankings.items()}
+    return pd.DataFrame(columns).fillna("")

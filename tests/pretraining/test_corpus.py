@@ -253,6 +253,64 @@ def test_reference_pieces_are_split_at_random_without_sharing_any(rng):
     assert len(valid) / len(train | valid) == pytest.approx(0.1, abs=0.05)
 
 
+# --- what counts are taken from -------------------------------------------------------------------
+
+
+def intervals_to_mask(intervals, size) -> np.ndarray:
+    covered = np.zeros(size, dtype=int)
+    for start, end in intervals:
+        covered[start:end] += 1
+    return covered
+
+
+def test_training_regions_are_what_is_not_held_out(rng):
+    """Of every store in its place: definite bases, in order, none of them in a validation row."""
+    stores = [random_genome(rng, 30_000, gaps=[(400, 450), (9000, 9003)]), random_genome(rng, 8000)]
+    corpus = CropCorpus(stores, k=6, seed=4, valid_share=0.3, block_bp=1000, max_bases=60)
+    regions = corpus.training_regions
+    held_out = crops_of(corpus, 4000, "_valid")
+    assert len(regions) == 2
+    n_bases = 0
+    for number, (codes, intervals) in enumerate(regions):
+        assert np.array_equal(codes, stores[number].codes)
+        assert (np.diff(intervals[:, 0]) > 0).all()
+        trained = intervals_to_mask(intervals, len(codes))
+        assert trained.max() == 1
+        assert (codes[trained == 1] < 4).all()
+        mine = held_out.source == number
+        ends = held_out.start[mine] + held_out.length[mine]
+        validated = intervals_to_mask(zip(held_out.start[mine], ends, strict=True), len(codes)) > 0
+        assert not (validated & (trained == 1)).any()
+        neither = (trained == 0) & ~validated & (codes < 4)
+        assert neither.mean() < 0.005  # ends of blocks that none of the 4,000 rows reached
+        n_bases += trained.sum()
+    assert n_bases == corpus.n_train_bases
+
+
+def test_training_regions_without_validation_are_the_runs(rng):
+    genome = random_genome(rng, 5000, gaps=[(1000, 1001), (1004, 1010)], starts=(0, 2000))
+    ((codes, regions),) = CropCorpus([genome], k=6, seed=0).training_regions
+    runs = genome.runs[np.diff(genome.runs)[:, 0] >= 6]  # 1001..1004 is too short for a crop
+    assert len(runs) == len(genome.runs) - 1
+    assert np.array_equal(regions, runs)
+    assert np.array_equal(codes, genome.codes)
+
+
+def test_training_regions_of_the_reference_rule_are_its_pieces(rng):
+    genome = random_genome(rng, 50_000, gaps=[(100, 400)])
+    corpus = CropCorpus([genome], k=6, seed=3, rule="reference", valid_share=0.2)
+    ((codes, pieces),) = corpus.training_regions
+    assert np.array_equal(codes, genome.codes[genome.codes != CODE_N])
+    assert np.array_equal(pieces[:, 0], np.sort(corpus._train.start))
+    held_out = np.stack([corpus._valid.start, corpus._valid.start + corpus._valid.length], axis=1)
+    assert not (
+        intervals_to_mask(pieces, len(codes)) & intervals_to_mask(held_out, len(codes))
+    ).any()
+    drawn = crops_of(corpus, 500)
+    ends = drawn.start + drawn.length
+    assert set(zip(drawn.start, ends, strict=True)) <= set(map(tuple, pieces))
+
+
 # --- errors ---------------------------------------------------------------------------------------
 
 
