@@ -96,7 +96,7 @@ class CropCorpus:
                 f"({block_bp})"
             )
         self.k, self.seed, self.max_bases, self.rule = k, seed, max_bases, rule
-        self._both_strands = strands == "both" and rule == "crops"
+        self.strands = strands if rule == "crops" else "forward"
         build = self._build_regions if rule == "crops" else self._build_pieces
         self._sources, self._train, self._valid = build(stores, valid_share, block_bp)
         self._check_parts(valid_share, block_bp)
@@ -138,7 +138,7 @@ class CropCorpus:
     def _draw(self, part: "_Regions | _Pieces", rows: int, *key: int) -> Crops:
         rng = _generator(self.seed, *key)
         source, start, length = part.draw(rng, rows)
-        turn = rng.random(rows) < 0.5 if self._both_strands else np.zeros(rows, dtype=bool)
+        turn = rng.random(rows) < 0.5 if self.strands == "both" else np.zeros(rows, dtype=bool)
         return Crops(source, start, length, turn)
 
     def _encode(self, crops: Crops) -> tuple[torch.Tensor, torch.Tensor]:

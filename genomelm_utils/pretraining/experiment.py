@@ -19,7 +19,7 @@ from genomelm_utils.pretraining.bits import (
     order0_bits,
     predict_tokens,
 )
-from genomelm_utils.pretraining.corpus import CropCorpus
+from genomelm_utils.pretraining.corpus import BLOCK_BP, CropCorpus
 from genomelm_utils.pretraining.masking import centre_prob_for_hidden, mask_tokens, ranks_by_token
 from genomelm_utils.pretraining.mlm import Pretrained
 from genomelm_utils.pretraining.pmi import rank_table
@@ -29,8 +29,9 @@ from genomelm_utils.sequences.kmers import BASES
 MARKOV_ORDER = 5  # contexts as long as a 6-mer token without its last base
 SHARE_BATCHES, SHARE_ROWS = 30, 64  # batches the shares of a scheme are measured on
 SHOWN_BASES = 60
+MIN_BLOCKS = 40  # a tenth held out then means a few blocks, hardly ever none (0.9^40 = 1.5 %)
 #: Columns of a training history that depend on the machine's speed, not on the numbers.
-TIMING = ("wall_s", "data_s", "compute_s", "optim_s", "other_s", "tokens_per_s")
+TIMING = ("wall_s", "data_s", "compute_s", "optim_s", "other_s", "eval_s", "tokens_per_s")
 
 
 class HeldOut:
@@ -53,9 +54,19 @@ def open_corpora(
     valid_share: float,
     rule: str,
 ) -> tuple[CropCorpus, HeldOut]:
-    """Training pieces and held-out pieces of the same stores; they share no base."""
+    """Training pieces and held-out pieces of the same stores; they share no base.
+
+    Blocks of a genome below 2 Mbp are shorter than `BLOCK_BP`, so that there are `MIN_BLOCKS`.
+    """
+    n_bases = sum(store.n_bases for store in stores)
     corpus = CropCorpus(
-        stores, k=k, seed=seed, max_bases=max_bases, valid_share=valid_share, rule=rule
+        stores,
+        k=k,
+        seed=seed,
+        max_bases=max_bases,
+        valid_share=valid_share,
+        rule=rule,
+        block_bp=max(min(BLOCK_BP, n_bases // MIN_BLOCKS), max_bases),
     )
     return corpus, HeldOut(corpus)
 
@@ -135,10 +146,11 @@ def draw_mask(pieces: CropCorpus, *, k: int, seed: int, **masks: Any) -> str:
     masked_BL = mask_tokens(ids_BL, lengths_B, k=k, generator=generator, **masks).masked_BL
     batch = _freeze_row(ids_BL[row], int(lengths_B[row]), masked_BL[row], k)
     width = min(2 * SHOWN_BASES, batch.codes_BT.shape[1])
+    # the last k-1 bases begin no token
     tokens = masked_BL[row, 1 : width + 1].tolist()
     lines = [
         "bases   " + _letters(batch.codes_BT[0, :width]),
-        "masked  " + "".join("m" if m else "." for m in tokens),
+        "masked  " + "".join("m" if m else "." for m in tokens).ljust(width, "."),
         "hidden  " + "".join("#" if h else "." for h in batch.hidden_BT[0, :width].tolist()),
     ]
     return "\n".join(lines)
@@ -162,13 +174,14 @@ def freeze_validation(held_out: HeldOut, *, k: int, rows: int) -> list[FrozenBat
 def measure_baselines(pieces: CropCorpus, validation: Sequence[FrozenBatch]) -> pd.DataFrame:
     """Bits per hidden base without a network: guessing, base composition, left-context Markov.
 
-    Counted on the training part only; the Markov chain is judged on the same hidden bases.
+    Counted on the training part only, on the strands that rows are read from; the Markov chain is
+    judged on the same hidden bases.
     """
     from genomelm_utils.pretraining.ngrams import count_ngrams
 
     n_max = MARKOV_ORDER + 1
     parts = [
-        count_ngrams(codes, regions, n_max=n_max).counts
+        count_ngrams(codes, regions, n_max=n_max, strands=pieces.strands).counts
         for codes, regions in pieces.training_regions
     ]
     counts = {n: sum(part[n] for part in parts) for n in range(1, n_max + 1)}
@@ -185,7 +198,7 @@ def measure_baselines(pieces: CropCorpus, validation: Sequence[FrozenBatch]) -> 
 
 
 def tidy_history(history: pd.DataFrame, scheme: str) -> pd.DataFrame:
-    """The training history without timings, `valid_` names shortened, and the scheme in front.
+    """The training history without timings, the scheme in front, `bits_per_base` without `valid_`.
 
     Timings stay in `checkpoints/history.csv`: tables must be the same whenever they are made.
     """
@@ -229,15 +242,20 @@ def describe_training(history: pd.DataFrame, baselines: pd.DataFrame) -> str:
 
 
 def show_predictions(model: BertForMaskedLM, validation: Sequence[FrozenBatch], k: int) -> str:
-    """Text: a held-out piece and the model's best bases where hidden, `|` where they agree."""
+    """Text: a held-out piece and the model's best bases where hidden, `|` where they agree.
+
+    model: on the CPU, in evaluation mode (as `load_masked_lm` gives it).
+    """
     batch = validation[0]
     row = int(batch.hidden_BT[:, :SHOWN_BASES].sum(dim=1).argmax())
     here_L = batch.input_ids_BL[row : row + 1]
     n_positions = here_L.shape[1]
     mine_N = (batch.positions_N // n_positions) == row
     positions_N = batch.positions_N[mine_N] % n_positions
+    mask_BL = batch.attention_mask_BL
+    mask_1L = None if mask_BL is None else mask_BL[row : row + 1]
     with torch.no_grad():
-        marginals_Nk4 = base_marginals(predict_tokens(model.eval(), here_L, positions_N), k)
+        marginals_Nk4 = base_marginals(predict_tokens(model, here_L, positions_N, mask_1L), k)
     total_T4 = torch.zeros(batch.codes_BT.shape[1], 4)
     index_Nk = positions_N[:, None] - 1 + torch.arange(k)
     total_T4.index_add_(0, index_Nk.flatten(), marginals_Nk4.flatten(0, 1))
