@@ -100,30 +100,32 @@ def describe_agreement(agreement: pd.DataFrame) -> str:
     for run, part in agreement.groupby("run", sort=False):
         other = "published" if "published" in set(part["b"]) else "reference"
         rows = part[(part["a"] == "corrected") & (part["b"] == other)].set_index("measure")
-        rho, top = rows.loc["spearman"], rows.loc["overlap_top_100"]
-        sentences.append(
+        rho = rows.loc["spearman"]
+        sentence = (
             f"{run}: corrected against {other}, Spearman {rho['value']:.3f} "
-            f"[{rho['ci_low']:.3f}, {rho['ci_high']:.3f}], {100 * top['value']:.0f} of the first "
-            "100 words shared"
+            f"[{rho['ci_low']:.3f}, {rho['ci_high']:.3f}]"
         )
+        if "overlap_top_100" in rows.index:  # short words are fewer than a hundred
+            shared = 100 * rows.loc["overlap_top_100", "value"]
+            sentence += f", {shared:.0f} of the first 100 words shared"
+        sentences.append(sentence)
     return "; ".join(sentences) + "."
 
 
 def describe_masking(masking: pd.DataFrame) -> str:
-    """A sentence: masked and hidden shares of every scheme."""
-    rows = masking.drop_duplicates("scheme")
+    """A sentence: masked and hidden shares of every run."""
     parts = [
-        f"{r.scheme} masks {100 * r.masked_share:.1f} % of the tokens and hides "
+        f"{r.run} masks {100 * r.masked_share:.1f} % of the tokens and hides "
         f"{100 * r.hidden_share:.1f} % of the bases"
-        for r in rows.itertuples()
+        for r in masking.itertuples()
     ]
     return "; ".join(parts) + "."
 
 
 def describe_pretraining(final: pd.DataFrame) -> str:
-    """A sentence: the scheme with the fewest bits per base, and all beside it."""
-    rows = final.sort_values("bits_last")
-    parts = [f"{r.scheme} {r.bits_last:.3f}" for r in rows.itertuples()]
+    """A sentence: bits per base of every run, the fewest first."""
+    rows = final.sort_values("bits_last", kind="stable")
+    parts = [f"{r.run} {r.bits_last:.3f}" for r in rows.itertuples()]
     markov = final["bits_markov"].iloc[0]
     return f"Bits per hidden base at the end: {', '.join(parts)}; Markov chain {markov:.3f}."
 
@@ -194,23 +196,28 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def collect_numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """Every number the text quotes, by name; from tables only."""
+    """Every number the text quotes, by name and run; from tables only. None where not a number."""
     agreement = tables["agreement"]
     agreement = agreement.assign(
         name=agreement["run"] + ": " + agreement["a"] + " v " + agreement["b"]
     )
-    masking = tables["masking"].drop_duplicates("scheme").set_index("scheme")
-    final = tables["final"].set_index("run")
+    # one scheme may have several runs, so the run is the name
+    masking, final = (tables[name].set_index("run") for name in ("masking", "final"))
     return {
         "ranking_agreement": {
-            name: part.set_index("measure")["value"].to_dict()
+            name: _numbers(part.set_index("measure")["value"])
             for name, part in agreement.groupby("name")
         },
-        "masked_share": masking["masked_share"].to_dict(),
-        "hidden_share": masking["hidden_share"].to_dict(),
-        "bits_per_base": final["bits_last"].to_dict(),
-        "bits_markov": final["bits_markov"].to_dict(),
+        "masked_share": _numbers(masking["masked_share"]),
+        "hidden_share": _numbers(masking["hidden_share"]),
+        "bits_per_base": _numbers(final["bits_last"]),
+        "bits_markov": _numbers(final["bits_markov"]),
     }
+
+
+def _numbers(values: pd.Series) -> dict[str, float | None]:
+    # JSON has no NaN and no infinity
+    return {str(name): float(v) if np.isfinite(v) else None for name, v in values.items()}
 
 
 def publish(run: Run, tables: dict[str, pd.DataFrame]) -> Path:
@@ -220,7 +227,7 @@ def publish(run: Run, tables: dict[str, pd.DataFrame]) -> Path:
     outside its own folder.
     """
     folder = run.path("tables")
-    numbers = json.dumps(collect_numbers(tables), indent=1, sort_keys=True)
+    numbers = json.dumps(collect_numbers(tables), indent=1, sort_keys=True, allow_nan=False)
     (folder / "numbers.json").write_text(numbers + "\n", encoding="utf-8")
     main = pd.read_csv(folder / "main.csv")
     for metric in MAIN_METRICS[:2]:

@@ -1,5 +1,7 @@
 """Figures about the data themselves: composition along a genome, GC of labelled classes."""
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,6 +13,9 @@ CLASS_STYLE = [
     (OKABE_ITO["blue"], "o"),
     (OKABE_ITO["vermilion"], "D"),
     (OKABE_ITO["green"], "s"),
+    (OKABE_ITO["purple"], "^"),
+    (OKABE_ITO["orange"], "v"),
+    (OKABE_ITO["sky"], "P"),
 ]
 
 
@@ -26,7 +31,8 @@ def plot_gc_along(windows: pd.DataFrame, ax: Axes) -> Axes:
         smooth = part["gc"].rolling(20, min_periods=1, center=True).mean()
         ax.plot(part["start"] / 1e6, 100 * smooth, lw=0.7, color=colour, label=name)
     ax.set(xlabel="position (Mbp)", ylabel="GC (%), mean of 20 windows of 1 kb")
-    ax.legend(fontsize=5.5, ncols=2)
+    if len(sizes):
+        ax.legend(fontsize=5.5, ncols=2)
     return ax
 
 
@@ -50,6 +56,8 @@ def plot_gc_distribution(windows: pd.DataFrame, ax: Axes) -> Axes:
 
 def describe_windows(windows: pd.DataFrame) -> str:
     """A sentence: windows, their mean GC and its spread."""
+    if windows.empty:
+        return "No stretch of 1 kb without N: no windows to show."
     gc = 100 * windows["gc"]
     low, high = gc.quantile([0.05, 0.95])
     return (
@@ -67,7 +75,7 @@ def plot_class_gc(sets: pd.DataFrame, ax: Axes) -> Axes:
     ax.hlines(
         y, np.nanmin(shares, axis=1), np.nanmax(shares, axis=1), color=OKABE_ITO["grey"], lw=0.8
     )
-    for column, (colour, marker) in zip(columns, CLASS_STYLE, strict=False):
+    for column, (colour, marker) in zip(columns, cycle(CLASS_STYLE), strict=False):
         label = f"class {column.removeprefix('gc_class_')}"
         ax.plot(100 * sets[column], y, marker, color=colour, label=label)
     ax.set_yticks(y, sets["file"])
