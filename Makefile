@@ -11,6 +11,9 @@ PROFILE ?= demo
 DATA    ?= $(GENOMELM_DATA)
 BIN      = $(VENV)/bin
 WORKERS ?= 2
+# a bare CUDA machine has torch, transformers, accelerate, numpy, pandas and pytest: only tests that need no more
+GPU_TESTS = tests/training tests/models tests/pretraining/test_mlm.py tests/pretraining/test_bits.py \
+	tests/pretraining/test_masking.py tests/tasks/test_classification.py
 
 export GENOMELM_DATA = $(DATA)
 .DELETE_ON_ERROR:
@@ -28,8 +31,8 @@ lab: setup
 	$(BIN)/python -m jupyterlab --notebook-dir=. --ServerApp.root_dir=. notebooks
 
 gpu-check:
-	python3 -m pytest -m gpu -p no:cacheprovider tests/training tests/pretraining tests/tasks
-	python3 benchmarks/bench_pretraining.py --device cuda
+	PYTHONPATH=. python3 -m pytest -m gpu -p no:cacheprovider $(GPU_TESTS)
+	PYTHONPATH=. python3 benchmarks/bench_pretraining.py --device cuda
 
 setup: $(VENV)/.stamp
 

@@ -18,7 +18,7 @@ from genomelm_utils.pipeline.report_tables import (
 )
 from genomelm_utils.pipeline.survey import RunView
 
-COPIED = ("receipt.json", "log.txt", "tables/*.csv", "figures/*.svg", "figures/*.png")
+COPIED = ("receipt.json", "log.txt", "tables/*.csv", "figures/*.svg", "figures/*.png", "figures/*.txt")
 # A site is for sending: one file over this size is named, not copied.
 LARGEST_COPY_BYTES = 20 * 2**20
 # Tables of one stage's runs are joined into one when all are at most this long.
@@ -74,20 +74,27 @@ def write_page(path: Path, html: str) -> None:
 
 
 def collect_figures(view: RunView, site: Path) -> list[dict[str, Any]]:
-    """The figures of a run: source, size, alternative text and caption; SVG before PNG."""
-    names = [name for name in view.files if name.startswith("figures/")]
+    """The figures of a run: source, size, alternative text; SVG before PNG.
+
+    The caption is the sentence the notebook computed (`Run.save_figure`), where it gave one.
+    """
+    drawn = (".svg", ".png")
+    names = [n for n in view.files if n.startswith("figures/") and Path(n).suffix in drawn]
     stems = dict.fromkeys(Path(name).stem for name in names)
     figures = []
     for stem in stems:
         name = next(f for e in ("svg", "png") if (f := f"figures/{stem}.{e}") in names)
         width, height = image_size((site / view.place / name).read_bytes())
+        caption = site / view.place / "figures" / f"{stem}.txt"
+        said = caption.read_text(encoding="utf-8").strip() if caption.is_file() else ""
         others = [(Path(n).suffix[1:], f"{view.place}/{n}") for n in names if Path(n).stem == stem]
         figures.append(
             {
                 "src": f"{view.place}/{name}",
                 "width": width,
                 "height": height,
-                "alt": f"Figure {stem.replace('_', ' ')} of {view.id}",
+                "alt": f"Figure {stem.replace('_', ' ')} of {view.id}. {said}".strip(),
+                "caption": said,
                 "title": stem,
                 "where": view.id,
                 "page": f"{view.place}/index.html",
