@@ -108,17 +108,23 @@ def show_rows(labelled: LabelledSet) -> pd.DataFrame:
 
 
 def predict_new(run: Run, labelled: OpenSet, settings: Settings) -> pd.DataFrame:
-    """Class probabilities of sequences without labels, by the first model tuned on most shots."""
+    """Class probabilities of sequences without labels, by the first model tuned on most shots.
+
+    Raises ValueError where the run has no model.
+    """
+    models = open_models(run)
+    if not models:
+        raise ValueError("predict_file needs a model, but `models` names no run of 04_pretraining")
     shots = max(run.params["shots"])
     train, _ = labelled.load(shots, 0)
     new = read_labelled(run.data(run.params["predict_file"]), need_labels=False)
-    source = next(iter(open_models(run).values()))
     classifier = fine_tune(
-        source,
+        next(iter(models.values())),
         (train.codes, train.labels),
         k=settings.k,
         settings=settings.for_shots(shots),
         seed=run.seed,
+        reference_resume_bug=settings.reference_resume_bug,
     )
     probs_SC = classifier.predict(new.codes, both_strands=settings.both_strands)
     columns = {f"p_class_{c}": probs_SC[:, c] for c in range(probs_SC.shape[1])}
