@@ -1,0 +1,380 @@
+"""The manuscript's tables from finished runs: signs, names, sentences, files that can be read."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from genomelm_utils import paths
+from genomelm_utils.figures.collect import (
+    collect_numbers,
+    describe_agreement,
+    describe_fewshot,
+    describe_gathered,
+    describe_masking,
+    describe_pairs,
+    describe_pretraining,
+    draw_each,
+    gather,
+    grid_for,
+    legend_of,
+    main_layout,
+    main_rows,
+    pairs_against,
+    publish,
+    to_markdown,
+)
+from genomelm_utils.pipeline.context import Parent
+
+
+def make_parent(root, stage: str, run: str, **tables: pd.DataFrame) -> Parent:
+    folder = root / stage / run
+    (folder / "tables").mkdir(parents=True)
+    for name, table in tables.items():
+        table.to_csv(folder / "tables" / f"{name}.csv", index=False)
+    return Parent(stage, run, folder)
+
+
+def agreement_table(pairs: dict[tuple[str, str], float]) -> pd.DataFrame:
+    rows = [
+        {"a": a, "b": b, "measure": m, "value": v, "ci_low": v - 0.1, "ci_high": v + 0.1}
+        for (a, b), value in pairs.items()
+        for m, v in (("spearman", value), ("overlap_top_100", value / 2))
+    ]
+    return pd.DataFrame(rows)
+
+
+SUMMARY = pd.DataFrame(
+    [
+        {"dataset": d, "shots": shots, "method": method, "model": model, "metric": metric,
+         "mean": mean, "low": mean - 0.05, "high": mean + 0.05, "n": 3, "unit": "draw"}
+        for d, shots, method, model, mean in (
+            ("splice", 10, "fine-tuned", "genemask", 0.70),
+            ("splice", 10, "fine-tuned", "contiguous", 0.60),
+            ("splice", 10, "baseline", "gc", 0.50),
+            ("splice", 10, "baseline", "kmer4", 0.60),
+            ("promoter", 10, "fine-tuned", "genemask", 0.70),
+            ("promoter", 10, "baseline", "gc", 0.66),
+            ("promoter", 10, "probe", "genemask", 0.90),
+            ("promoter", 50, "fine-tuned", "genemask", 0.95),
+        )
+        for metric in ("accuracy", "auc", "precision")
+    ]
+)  # fmt: skip
+PAIRED = pd.DataFrame(
+    {
+        "dataset": ["splice", "splice", "splice", "promoter"],
+        "shots": [10, 10, 10, 50],
+        "a": ["contiguous", "genemask", "contiguous", "genemask"],
+        "b": ["genemask", "span11", "span11", "contiguous"],
+        "difference": [-0.1, 0.3, 0.2, 0.05],
+        "low": [-0.15, 0.1, 0.1, -0.05],
+        "high": [-0.05, 0.5, 0.3, 0.15],
+        "p_holm": [0.01, 0.02, 0.03, 0.5],
+    }
+)
+MASKING = pd.DataFrame(
+    {
+        "scheme": ["contiguous", "genemask"],
+        "masked_share": [0.15, 0.2],
+        "hidden_share": [0.034, 0.079],
+    }
+)
+FINAL = pd.DataFrame(
+    {"scheme": ["contiguous", "genemask"], "bits_last": [1.9, 1.8], "bits_markov": [1.7, 1.7]}
+)
+BASELINES = pd.DataFrame({"name": ["guessing", "chain"], "bits_per_base": [2.0, 1.7]})
+
+
+@pytest.fixture
+def tables(tmp_path) -> dict[str, pd.DataFrame]:
+    """What a demo profile leaves, gathered: two models, two few-shot sets, one ranking."""
+    scores = pd.DataFrame({"ngram": ["AC"], "score_x": [1.0], "score_y": [2.0]})
+    ranking = make_parent(
+        tmp_path, "02_pmi_ranking", "default", scores=scores,
+        agreement=agreement_table({("corrected", "reference"): 0.6}),
+    )  # fmt: skip
+    models = [
+        make_parent(
+            tmp_path, "04_pretraining", name, masking=MASKING[i : i + 1], final=FINAL[i : i + 1],
+            baselines=BASELINES,
+            history=pd.DataFrame({"scheme": name, "step": [0], "bits_per_base": [2.0]}),
+        )
+        for i, name in enumerate(FINAL["scheme"])
+    ]  # fmt: skip
+    sets = [
+        make_parent(
+            tmp_path, "05_fewshot", name, summary=SUMMARY[SUMMARY["dataset"] == name],
+            paired=PAIRED[PAIRED["dataset"] == name],
+        )
+        for name in ("promoter", "splice")
+    ]  # fmt: skip
+    return gather(rankings=[ranking], pretraining=models, fewshot=sets)
+
+
+# --- gathering ------------------------------------------------------------------------------------
+
+
+def test_tables_of_all_runs_stand_below_each_other(tables):
+    assert tables["final"]["run"].tolist() == ["contiguous", "genemask"]
+    assert len(tables["summary"]) == len(SUMMARY)
+    assert tables["baselines"]["bits_per_base"].tolist() == [2.0, 1.7]  # each once
+    counted = describe_gathered(tables).set_index("table")
+    assert counted.loc["masking"].tolist() == [2, 2]
+    assert counted.loc["summary"].tolist() == [2, len(SUMMARY)]
+
+
+def test_published_scores_take_the_place_of_ours(tmp_path, tables):
+    one, two = (pd.DataFrame({"score_x": [x]}) for x in (1.0, 2.0))
+    agreement = agreement_table({("corrected", "reference"): 0.6})
+    parents = [
+        make_parent(tmp_path, "02", "with", scores=one, published_scores=two, agreement=agreement),
+        make_parent(tmp_path, "02", "without", scores=one, agreement=agreement),
+    ]
+    baselines = make_parent(
+        tmp_path, "04", "m", masking=MASKING, final=FINAL, baselines=BASELINES, history=FINAL
+    )
+    found = gather(rankings=parents, pretraining=[baselines], fewshot=[])["scores"]
+    assert found[["run", "score_x"]].values.tolist() == [["with", 2.0], ["without", 1.0]]
+
+
+def test_a_missing_table_names_the_run(tmp_path):
+    parent = make_parent(tmp_path, "02", "old", scores=FINAL)
+    with pytest.raises(FileNotFoundError, match=r"02/old has no table 'agreement'.*scores"):
+        gather(rankings=[parent], pretraining=[], fewshot=[])
+
+
+# --- axes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "shape", "off"), [(1, (1, 1), 0), (2, (1, 2), 0), (3, (2, 2), 1)])
+def test_grid_has_room_and_switches_off_what_is_left(n, shape, off):
+    _, axes = grid_for(n)
+    assert axes.shape == shape
+    assert sum(not ax.axison for ax in axes.flat) == off
+    assert all(ax.axison for ax in axes.flat[:n])
+
+
+def test_each_group_is_drawn_on_its_own_axes_with_its_name():
+    _, axes = grid_for(2)
+    before = plt.get_fignums()
+
+    def plot(part, ax, *, factor):
+        ax.plot(part["x"], factor * part["x"], label="line")
+        return ax.plot([0], [0], label=part["name"].iloc[0])
+
+    table = pd.DataFrame({"name": ["b", "a", "b"], "x": [1, 2, 3]})
+    draw_each(table, "name", axes, plot, factor=2)
+    assert plt.get_fignums() == before
+    assert [ax.get_title() for ax in axes.flat] == ["b", "a"]
+    assert [ax.lines[0].get_ydata().tolist() for ax in axes.flat] == [[2, 6], [4]]
+    handles, labels = legend_of(axes)
+    assert labels == ["line", "b", "a"]
+    assert handles[0] is axes.flat[0].lines[0]
+
+
+# --- differences ----------------------------------------------------------------------------------
+
+
+def test_pairs_are_signed_so_that_above_zero_is_better_than_the_base():
+    pairs = pairs_against(PAIRED, "contiguous")
+    assert pairs["label"].tolist() == [
+        "genemask, 50 shots",
+        "genemask, 10 shots",
+        "span11, 10 shots",
+    ]
+    assert pairs["dataset"].tolist() == ["promoter", "splice", "splice"]
+    assert pairs[["difference", "low", "high"]].values.tolist() == [
+        [0.05, -0.05, 0.15],  # the base stood second: as it was
+        [0.1, 0.05, 0.15],  # the base stood first: turned, and its ends exchanged
+        [-0.2, -0.3, -0.1],
+    ]
+    assert (pairs["low"] <= pairs["difference"]).all()
+    assert (pairs["difference"] <= pairs["high"]).all()
+    assert pairs["p_holm"].tolist() == [0.5, 0.01, 0.03]
+
+
+def test_pairs_do_not_depend_on_the_order_of_names():
+    turned = PAIRED.rename(columns={"a": "b", "b": "a"})
+    turned[["difference", "low", "high"]] = -PAIRED[["difference", "high", "low"]].to_numpy()
+    expected = pairs_against(PAIRED, "contiguous")
+    pd.testing.assert_frame_equal(pairs_against(turned, "contiguous"), expected)
+
+
+def test_no_pairs_is_an_empty_table():
+    assert pairs_against(PAIRED, "nobody").empty
+    assert pairs_against(PAIRED[:0], "contiguous").empty
+    assert describe_pairs(pairs_against(PAIRED, "nobody")).startswith("Of 0 paired differences")
+
+
+def test_sentence_counts_what_stands_after_correction():
+    text = describe_pairs(pairs_against(PAIRED, "contiguous"))
+    assert text.startswith("Of 3 paired differences from contiguous masking, 1 are better and 1 ")
+    nothing = describe_pairs(pairs_against(PAIRED.assign(p_holm=np.nan), "contiguous"))
+    assert "0 are better and 0 worse" in nothing
+
+
+# --- sentences ------------------------------------------------------------------------------------
+
+
+def test_agreement_is_with_the_published_ranking_where_there_is_one():
+    ours = agreement_table({("corrected", "reference"): 0.6})
+    both = agreement_table({("corrected", "reference"): 0.6, ("corrected", "published"): 0.8})
+    assert describe_agreement(ours.assign(run="r")) == (
+        "r: corrected against reference, Spearman 0.600 [0.500, 0.700], 30 of the first 100 words "
+        "shared."
+    )
+    text = describe_agreement(pd.concat([ours.assign(run="r"), both.assign(run="s")]))
+    assert "; s: corrected against published, Spearman 0.800" in text
+    assert "40 of the first 100" in text
+
+
+def test_agreement_of_short_words_has_no_first_hundred():
+    table = agreement_table({("corrected", "reference"): 0.6}).assign(run="r")
+    text = describe_agreement(table[table["measure"] == "spearman"])
+    assert text == "r: corrected against reference, Spearman 0.600 [0.500, 0.700]."
+
+
+def test_masking_and_pretraining_sentences_name_every_run(tables):
+    assert describe_masking(tables["masking"]) == (
+        "contiguous masks 15.0 % of the tokens and hides 3.4 % of the bases; genemask masks 20.0 % "
+        "of the tokens and hides 7.9 % of the bases."
+    )
+    assert describe_pretraining(tables["final"]) == (
+        "Bits per hidden base at the end: genemask 1.800, contiguous 1.900; Markov chain 1.700."
+    )
+    same = tables["masking"].assign(scheme="genemask", run=["as released", "corrected"])
+    assert "as released masks" in describe_masking(same)
+    assert "corrected masks" in describe_masking(same)
+
+
+def test_settings_above_the_best_baseline_are_counted():
+    # splice 10: 0.65 > 0.60; promoter 10: 0.65 < 0.66; promoter 50 has no baseline to judge by
+    assert describe_fewshot(SUMMARY, "accuracy").startswith("In 1 of 2 settings")
+    assert "best fine-tuned model lies above the best baseline's mean accuracy" in (
+        describe_fewshot(SUMMARY, "accuracy")
+    )
+    assert describe_fewshot(SUMMARY, "auc", "probe").startswith("In 1 of 1 settings")
+    without = SUMMARY.assign(low=np.nan)
+    assert describe_fewshot(without, "accuracy").startswith("In 0 of 2 settings")
+
+
+# --- the main table -------------------------------------------------------------------------------
+
+
+def test_main_rows_are_sorted_and_hold_the_main_metrics_only():
+    rows = main_rows(SUMMARY.sample(frac=1, random_state=1).assign(extra=1))
+    assert list(rows.columns) == [
+        "dataset", "shots", "method", "model", "metric", "mean", "low", "high", "n", "unit",
+    ]  # fmt: skip
+    assert set(rows["metric"]) == {"accuracy", "auc"}
+    assert len(rows) == len(SUMMARY) * 2 // 3
+    pd.testing.assert_frame_equal(rows, main_rows(SUMMARY))
+    assert rows.loc[0, ["dataset", "shots", "method"]].tolist() == ["promoter", 10, "baseline"]
+
+
+def test_layout_has_a_column_per_shots_and_gaps_where_there_is_no_run():
+    table = main_layout(main_rows(SUMMARY), "accuracy").set_index(["dataset", "method", "model"])
+    assert list(table.columns) == ["10 shots", "50 shots"]
+    row = table.loc[("promoter", "fine-tuned", "genemask")]
+    assert row.tolist() == ["0.700 [0.650, 0.750]", "0.950 [0.900, 1.000]"]
+    assert table.loc[("splice", "baseline", "gc")].tolist() == ["0.500 [0.450, 0.550]", ""]
+    single = main_layout(main_rows(SUMMARY.assign(n=1, low=np.nan, high=np.nan)), "accuracy")
+    assert single["10 shots"].tolist()[0] == "0.660"
+
+
+def test_markdown_has_one_line_per_row():
+    text = to_markdown(pd.DataFrame({"a": [1, 2], "b": ["x", ""]}))
+    assert text == "| a | b |\n|---|---|\n| 1 | x |\n| 2 |  |\n"
+
+
+# --- publishing -----------------------------------------------------------------------------------
+
+
+class FakeRun:
+    """As much of a run as publishing needs."""
+
+    def __init__(self, folder, profile="demo"):
+        self.dir, self.profile = folder, profile
+
+    def path(self, name):
+        (self.dir / name).mkdir(parents=True, exist_ok=True)
+        return self.dir / name
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, tables):
+    monkeypatch.setattr(paths, "ROOT", tmp_path / "root")
+    found = FakeRun(tmp_path / "run")
+    main_rows(tables["summary"]).to_csv(found.path("tables") / "main.csv", index=False)
+    (found.path("figures") / "figure1.svg").write_text("<svg/>")
+    return found
+
+
+def test_numbers_are_those_of_the_tables(tables):
+    numbers = collect_numbers(tables)
+    assert numbers["ranking_agreement"] == {
+        "default: corrected v reference": {"spearman": 0.6, "overlap_top_100": 0.3}
+    }
+    assert numbers["masked_share"] == {"contiguous": 0.15, "genemask": 0.2}
+    assert numbers["hidden_share"]["genemask"] == 0.079
+    assert numbers["bits_per_base"] == {"contiguous": 1.9, "genemask": 1.8}
+    assert numbers["bits_markov"] == {"contiguous": 1.7, "genemask": 1.7}
+
+
+def test_numbers_keep_apart_what_two_runs_of_a_scheme_measured(tables):
+    both = tables["masking"].assign(scheme="genemask", run=["released", "corrected"])
+    numbers = collect_numbers(tables | {"masking": both})
+    assert numbers["masked_share"] == {"released": 0.15, "corrected": 0.2}
+
+
+def test_published_files_are_the_runs_own(run, tables):
+    folder = publish(run, tables)
+    assert folder == paths.ROOT / "figures" / "demo"
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "figure1.svg",
+        "main.csv",
+        "main_accuracy.md",
+        "main_auc.md",
+        "numbers.json",
+    ]
+    for file in folder.iterdir():
+        own = run.dir / ("figures" if file.suffix == ".svg" else "tables") / file.name
+        assert file.read_bytes() == own.read_bytes()
+    markdown = (folder / "main_accuracy.md").read_text().splitlines()
+    assert markdown[0] == "| dataset | method | model | 10 shots | 50 shots |"
+    assert "| promoter | fine-tuned | genemask | 0.700 [0.650, 0.750] | 0.950 [0.900, 1.000] |" in (
+        markdown
+    )
+    assert json.loads((folder / "numbers.json").read_text()) == collect_numbers(tables)
+
+
+def test_what_was_published_before_and_is_no_more_goes(run, tables):
+    publish(run, tables)
+    first = (paths.ROOT / "figures/demo/numbers.json").read_bytes()
+    (paths.ROOT / "figures/demo/figure9.svg").write_text("old")
+    publish(run, tables)
+    assert not (paths.ROOT / "figures/demo/figure9.svg").exists()
+    assert (paths.ROOT / "figures/demo/numbers.json").read_bytes() == first
+
+
+def test_numbers_without_a_value_are_valid_json(run, tables):
+    tables["final"].loc[0, "bits_last"] = np.nan
+    tables["agreement"].loc[0, "value"] = np.inf
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    text = (publish(run, tables) / "numbers.json").read_text()
+    numbers = json.loads(text, parse_constant=refuse)
+    assert numbers["bits_per_base"] == {"contiguous": None, "genemask": 1.8}
+    assert numbers["ranking_agreement"]["default: corrected v reference"]["spearman"] is None
+
+
+def test_a_run_outside_a_batch_publishes_nothing_outside_its_folder(run, tables):
+    run.profile = "interactive"
+    assert publish(run, tables) == run.dir / "tables"
+    assert (run.dir / "tables" / "numbers.json").is_file()
+    assert not paths.figures_dir().exists()
