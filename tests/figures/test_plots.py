@@ -46,7 +46,7 @@ FEWSHOT = pd.DataFrame(
     ]
 )  # fmt: skip
 PAIRED = pd.DataFrame(
-    {"label": ["a", "b", "c"], "difference": [0.1, -0.2, 0.0], "low": [0.05, -0.3, -0.1],
+    {"label": ["a", "b", "c"], "difference": [0.1, -0.2, 0.0], "low": [0.02, -0.3, -0.1],
      "high": [0.15, -0.1, 0.1], "p_holm": [0.01, 0.04, 0.9]}, index=[7, 3, 5],
 )  # fmt: skip
 USAGE = pd.DataFrame({"k": [3, 3, 4], "rank": [1, 64, 1], "frequency": [0.1, 0.001, 0.05]})
@@ -206,7 +206,7 @@ def test_pairs_are_listed_from_above_and_coloured_by_significance(ax):
     assert sure[0].get_color() == OKABE_ITO["vermilion"]
     assert other[0].get_xdata().tolist() == [0.0]
     assert np.array(sure[2][0].get_segments())[:, :, 0] == pytest.approx(
-        np.array([[0.05, 0.15], [-0.3, -0.1]])
+        np.array([[0.02, 0.15], [-0.3, -0.1]])
     )
     ticks = zip(ax.get_yticks(), [t.get_text() for t in ax.get_yticklabels()], strict=True)
     assert dict(ticks) == {2: "a", 1: "b", 0: "c"}
