@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from genomelm_utils import paths
+from genomelm_utils.figures.schemes import SCHEMES
 from genomelm_utils.figures.style import DOUBLE_MM, new_figure
 from genomelm_utils.pipeline.context import INTERACTIVE, Parent, Run
 
@@ -113,13 +114,16 @@ def describe_agreement(agreement: pd.DataFrame) -> str:
 
 
 def describe_masking(masking: pd.DataFrame) -> str:
-    """A sentence: masked and hidden shares of every run."""
-    parts = [
-        f"{r.run} masks {100 * r.masked_share:.1f} % of the tokens and hides "
-        f"{100 * r.hidden_share:.1f} % of the bases"
-        for r in masking.itertuples()
-    ]
-    return "; ".join(parts) + "."
+    """Sentences: masked and hidden shares of every run, as published and as trained."""
+    sentences = []
+    for setting in ("published", "trained"):
+        parts = [
+            f"{r.run} masks {100 * r.masked_share:.1f} % of the tokens and hides "
+            f"{100 * r.hidden_share:.1f} % of the bases"
+            for r in masking[masking["setting"] == setting].itertuples()
+        ]
+        sentences.append(f"As {setting}, " + "; ".join(parts) + ".")
+    return " ".join(sentences)
 
 
 def describe_pretraining(final: pd.DataFrame) -> str:
@@ -146,16 +150,32 @@ def describe_fewshot(summary: pd.DataFrame, metric: str, method: str = "fine-tun
     )
 
 
-def pairs_against(paired: pd.DataFrame, base: str) -> pd.DataFrame:
-    """Differences of every model from `base`, signed so that above 0 is better than `base`."""
-    forward = paired[paired["a"] == base].copy()
-    forward[["difference", "low", "high"]] = -forward[["difference", "high", "low"]].to_numpy()
-    forward["model"] = forward["b"]
-    backward = paired[paired["b"] == base].assign(model=lambda t: t["a"])
-    both = pd.concat([forward, backward], ignore_index=True)
+def pairs_against_contiguous(paired: pd.DataFrame) -> pd.DataFrame:
+    """Differences of every scheme from contiguous masking of the same network, above 0 = better.
+
+    The partner of `logo-genemask` is `logo-contiguous`; names without a scheme have none.
+    """
+    both = pd.concat([paired, _swap(paired)], ignore_index=True)
+    keep = [a != b and contiguous_of(a) == b for a, b in zip(both["a"], both["b"], strict=True)]
+    both = both[keep].rename(columns={"a": "model"})
     both["label"] = both["model"] + ", " + both["shots"].astype(str) + " shots"
     columns = ["dataset", "shots", "model", "label", "difference", "low", "high", "p_holm"]
     return both[columns].sort_values(["dataset", "shots", "model"], ignore_index=True)
+
+
+def _swap(paired: pd.DataFrame) -> pd.DataFrame:
+    """The same pairs the other way round."""
+    other = paired.rename(columns={"a": "b", "b": "a"})
+    other[["difference", "low", "high"]] = -other[["difference", "high", "low"]].to_numpy()
+    return other
+
+
+def contiguous_of(model: str) -> str | None:
+    """The name of the same network under contiguous masking; None for a name without a scheme."""
+    for scheme in sorted(SCHEMES, key=len, reverse=True):
+        if scheme in model:
+            return model.replace(scheme, "contiguous")
+    return None
 
 
 def describe_pairs(pairs: pd.DataFrame) -> str:
@@ -202,7 +222,8 @@ def collect_numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
         name=agreement["run"] + ": " + agreement["a"] + " v " + agreement["b"]
     )
     # one scheme may have several runs, so the run is the name
-    masking, final = (tables[name].set_index("run") for name in ("masking", "final"))
+    trained = tables["masking"][tables["masking"]["setting"] == "trained"]
+    masking, final = trained.set_index("run"), tables["final"].set_index("run")
     return {
         "ranking_agreement": {
             name: _numbers(part.set_index("measure")["value"])

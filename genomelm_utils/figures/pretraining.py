@@ -10,25 +10,28 @@ from genomelm_utils.figures.style import OKABE_ITO
 
 
 def plot_masked_hidden(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Masked share of tokens against hidden share of bases, one point per scheme or run.
+    """Masked share of tokens against hidden share of bases: open as published, filled as trained.
 
-    `table` has `scheme` (and `run` where one scheme may have several), `masked_share`,
-    `hidden_share` (fractions) and their 95 % intervals `*_low`, `*_high`. The diagonal is where
-    masking a token hides a base.
+    `table` has `scheme` (and `run` where one scheme may have several), `setting` (`published` or
+    `trained`), `masked_share`, `hidden_share` (fractions) and their 95 % intervals `*_low`,
+    `*_high`. On the diagonal masking a token would hide a base.
     """
     top = 100 * max(table["masked_share"].max(), table["hidden_share"].max()) * 1.15
     ax.plot([0, top], [0, top], color=OKABE_ITO["grey"], lw=0.6, ls=":", zorder=0)
     for row in table.itertuples():
         label, colour, marker = scheme_style(row.run if "run" in table else row.scheme)
         x, y = 100 * row.masked_share, 100 * row.hidden_share
+        trained = row.setting == "trained"
         ax.errorbar(
             x, y,
             xerr=[[x - 100 * row.masked_share_low], [100 * row.masked_share_high - x]],
             yerr=[[y - 100 * row.hidden_share_low], [100 * row.hidden_share_high - y]],
-            color=colour, marker=marker, label=label, ls="none", elinewidth=0.7,
+            color=colour, marker=marker, ls="none", elinewidth=0.7, markersize=5,
+            markerfacecolor=colour if trained else "white", label=label if trained else None,
         )  # fmt: skip
     ax.set(xlabel="masked tokens (%)", ylabel="hidden bases (%)", xlim=(0, top), ylim=(0, top))
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper left", title="filled: as trained here, open: as published")
+    ax.get_legend().get_title().set_fontsize(6)
     return ax
 
 
@@ -51,4 +54,18 @@ def plot_pretraining(table: pd.DataFrame, baselines: pd.DataFrame, ax: Axes) -> 
             ax.axhline(bits, color=OKABE_ITO["grey"], ls=style, lw=0.8, label=label)
     ax.set(xlabel="optimiser step", ylabel="bits per hidden base")
     ax.legend(fontsize=5.5, handlelength=2.6)
+    return ax
+
+
+def plot_masked_loss(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Cross-entropy of masked validation tokens over the optimiser steps, a line per run.
+
+    `table` as for `plot_pretraining`, with `valid_loss` (nats). Tokens at the edge of a span are
+    mostly copied from their neighbours: this falls long before any hidden base is told.
+    """
+    for name, part in table.groupby("run" if "run" in table else "scheme", sort=False):
+        label, colour, marker = scheme_style(name)
+        part = part.dropna(subset="valid_loss").sort_values("step")
+        ax.plot(part["step"], part["valid_loss"], color=colour, marker=marker, label=label)
+    ax.set(xlabel="optimiser step", ylabel="cross-entropy of masked tokens (nats)")
     return ax

@@ -18,7 +18,14 @@ from genomelm_utils.pipeline.report_tables import (
 )
 from genomelm_utils.pipeline.survey import RunView
 
-COPIED = ("receipt.json", "log.txt", "tables/*.csv", "figures/*.svg", "figures/*.png", "figures/*.txt")
+COPIED = (
+    "receipt.json",
+    "log.txt",
+    "tables/*.csv",
+    "figures/*.svg",
+    "figures/*.png",
+    "figures/*.txt",
+)
 # A site is for sending: one file over this size is named, not copied.
 LARGEST_COPY_BYTES = 20 * 2**20
 # Tables of one stage's runs are joined into one when all are at most this long.

@@ -29,6 +29,9 @@ from genomelm_utils.sequences.kmers import BASES
 MARKOV_ORDER = 5  # contexts as long as a 6-mer token without its last base
 SHARE_BATCHES, SHARE_ROWS = 30, 64  # batches the shares of a scheme are measured on
 SHOWN_BASES = 60
+# Source: GeneMask's Script-A for its own scheme (and the controls made after it), DNABERT's README
+GENEMASK_CENTRE_PROB = 0.0176
+PUBLISHED_CENTRE_PROB = {"contiguous": 0.025}
 MIN_BLOCKS = 40  # a tenth held out then means a few blocks, hardly ever none (0.9^40 = 1.5 %)
 #: Columns of a training history that depend on the machine's speed, not on the numbers.
 TIMING = ("wall_s", "data_s", "compute_s", "optim_s", "other_s", "eval_s", "tokens_per_s")
@@ -117,6 +120,18 @@ def measure_masking(
         row |= {name: mean[i], f"{name}_low": mean[i] - half[i], f"{name}_high": mean[i] + half[i]}
     row["masked_per_hidden"] = shares[:, 3].sum() / shares[:, 4].sum()
     return pd.DataFrame([row])
+
+
+def compare_masking(
+    pieces: CropCorpus, *, k: int, seed: int, scheme: str, **masks: Any
+) -> pd.DataFrame:
+    """`measure_masking` as `trained` here and as `published` (its own centre probability)."""
+    published = masks | {"centre_prob": PUBLISHED_CENTRE_PROB.get(scheme, GENEMASK_CENTRE_PROB)}
+    parts = [
+        measure_masking(pieces, k=k, seed=seed, scheme=scheme, **options).assign(setting=setting)
+        for setting, options in (("trained", masks), ("published", published))
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _shares(

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM
 
-from genomelm_utils.models.presets import build_masked_lm, k_of_vocab
+from genomelm_utils.models.presets import MAX_POSITIONS, build_masked_lm, k_of_vocab
 from genomelm_utils.pretraining.bits import (
     Corpus,
     FrozenBatch,
@@ -184,6 +184,7 @@ def pretrain(
     *,
     folder: Path,
     preset: str = "dnabert6",
+    max_positions: int = MAX_POSITIONS,
     k: int = 6,
     scheme: str = "genemask",
     centre_prob: float = 0.0176,
@@ -225,6 +226,8 @@ def pretrain(
         corpus: training rows, see `MaskedBatches`, whose arguments these are in part.
         validation: of `bits.frozen_validation`, from held-out sequence.
         preset: of `models.presets.PRESETS`.
+        max_positions: ids the network can take at once, `[CLS]` and `[SEP]` included. Classifiers
+            cut longer sequences into windows of that many, so no position is used untrained.
     Raises: as `training.loop.fit`.
     """
     batches = mlm_batches(
@@ -242,7 +245,7 @@ def pretrain(
     )
     shares = batches.measure_shares()
     logger.info("masking %s: %s", scheme, shares)
-    model = build_masked_lm(preset, k, seed)
+    model = build_masked_lm(preset, k, seed, max_position_embeddings=max_positions)
     result = fit(
         MaskedLMTask(model),
         batches,
@@ -267,6 +270,7 @@ def pretrain(
         compile_model=compile_model,
         settings={
             "preset": preset,
+            "max_positions": max_positions,
             "k": k,
             "scheme": scheme,
             "centre_prob": centre_prob,

@@ -22,7 +22,7 @@ from genomelm_utils.figures.collect import (
     legend_of,
     main_layout,
     main_rows,
-    pairs_against,
+    pairs_against_contiguous,
     publish,
     to_markdown,
 )
@@ -80,6 +80,7 @@ MASKING = pd.DataFrame(
         "scheme": ["contiguous", "genemask"],
         "masked_share": [0.15, 0.2],
         "hidden_share": [0.034, 0.079],
+        "setting": "trained",
     }
 )
 FINAL = pd.DataFrame(
@@ -179,7 +180,7 @@ def test_each_group_is_drawn_on_its_own_axes_with_its_name():
 
 
 def test_pairs_are_signed_so_that_above_zero_is_better_than_the_base():
-    pairs = pairs_against(PAIRED, "contiguous")
+    pairs = pairs_against_contiguous(PAIRED)
     assert pairs["label"].tolist() == [
         "genemask, 50 shots",
         "genemask, 10 shots",
@@ -199,20 +200,29 @@ def test_pairs_are_signed_so_that_above_zero_is_better_than_the_base():
 def test_pairs_do_not_depend_on_the_order_of_names():
     turned = PAIRED.rename(columns={"a": "b", "b": "a"})
     turned[["difference", "low", "high"]] = -PAIRED[["difference", "high", "low"]].to_numpy()
-    expected = pairs_against(PAIRED, "contiguous")
-    pd.testing.assert_frame_equal(pairs_against(turned, "contiguous"), expected)
+    expected = pairs_against_contiguous(PAIRED)
+    pd.testing.assert_frame_equal(pairs_against_contiguous(turned), expected)
 
 
 def test_no_pairs_is_an_empty_table():
-    assert pairs_against(PAIRED, "nobody").empty
-    assert pairs_against(PAIRED[:0], "contiguous").empty
-    assert describe_pairs(pairs_against(PAIRED, "nobody")).startswith("Of 0 paired differences")
+    empty = pairs_against_contiguous(PAIRED[:0])
+    assert empty.empty
+    assert describe_pairs(empty).startswith("Of 0 paired differences")
+
+
+def test_partner_is_the_same_network_under_contiguous_masking():
+    assert contiguous_of("genemask_reference") == "contiguous"
+    assert contiguous_of("logo-genemask-reference") == "logo-contiguous-reference"
+    assert contiguous_of("scratch") is None
+    networks = {"genemask": "logo-genemask", "contiguous": "logo-contiguous"}
+    logo = PAIRED.replace({"a": networks, "b": networks})
+    assert set(pairs_against_contiguous(logo)["model"]) == {"logo-genemask"}
 
 
 def test_sentence_counts_what_stands_after_correction():
-    text = describe_pairs(pairs_against(PAIRED, "contiguous"))
+    text = describe_pairs(pairs_against_contiguous(PAIRED))
     assert text.startswith("Of 3 paired differences from contiguous masking, 1 are better and 1 ")
-    nothing = describe_pairs(pairs_against(PAIRED.assign(p_holm=np.nan), "contiguous"))
+    nothing = describe_pairs(pairs_against_contiguous(PAIRED.assign(p_holm=np.nan)))
     assert "0 are better and 0 worse" in nothing
 
 
@@ -238,9 +248,12 @@ def test_agreement_of_short_words_has_no_first_hundred():
 
 
 def test_masking_and_pretraining_sentences_name_every_run(tables):
-    assert describe_masking(tables["masking"]) == (
-        "contiguous masks 15.0 % of the tokens and hides 3.4 % of the bases; genemask masks 20.0 % "
-        "of the tokens and hides 7.9 % of the bases."
+    published = tables["masking"].assign(setting="published", masked_share=[0.1, 0.3])
+    assert describe_masking(pd.concat([tables["masking"], published])) == (
+        "As published, contiguous masks 10.0 % of the tokens and hides 3.4 % of the bases; genemask "
+        "masks 30.0 % of the tokens and hides 7.9 % of the bases. As trained, contiguous masks "
+        "15.0 % of the tokens and hides 3.4 % of the bases; genemask masks 20.0 % of the tokens and "
+        "hides 7.9 % of the bases."
     )
     assert describe_pretraining(tables["final"]) == (
         "Bits per hidden base at the end: genemask 1.800, contiguous 1.900; Markov chain 1.700."

@@ -7,7 +7,11 @@ from matplotlib import pyplot as plt
 
 from genomelm_utils.baselines.kmer_linear import BASELINES as BASELINE_NAMES
 from genomelm_utils.figures.fewshot import plot_fewshot, plot_paired
-from genomelm_utils.figures.pretraining import plot_masked_hidden, plot_pretraining
+from genomelm_utils.figures.pretraining import (
+    plot_masked_hidden,
+    plot_masked_loss,
+    plot_pretraining,
+)
 from genomelm_utils.figures.ranking import plot_ranking, plot_score_distribution
 from genomelm_utils.figures.schemes import BASELINES, SCHEMES, scheme_style
 from genomelm_utils.figures.style import OKABE_ITO, new_figure
@@ -24,7 +28,7 @@ MASKING = pd.DataFrame(
         "scheme": ["contiguous", "genemask"], "masked_share": [0.15, 0.2],
         "masked_share_low": [0.14, 0.18], "masked_share_high": [0.16, 0.22],
         "hidden_share": [0.03, 0.08], "hidden_share_low": [0.02, 0.07],
-        "hidden_share_high": [0.04, 0.09],
+        "hidden_share_high": [0.04, 0.09], "setting": ["trained", "published"],
     }
 )  # fmt: skip
 HISTORY = pd.DataFrame(
@@ -32,6 +36,7 @@ HISTORY = pd.DataFrame(
         "scheme": ["contiguous"] * 3 + ["genemask"] * 3,
         "step": [20, 10, 0] * 2,
         "bits_per_base": [1.8, np.nan, 2.0, 1.7, np.nan, 2.0],
+        "valid_loss": [6.0, np.nan, 8.0, 5.0, np.nan, 8.0],
     }
 )
 FLOORS = pd.DataFrame({"name": ["guessing", "chain"], "bits_per_base": [2.0, 1.9]})
@@ -58,6 +63,7 @@ CASES = {
     ),
     "masked_hidden": lambda ax: plot_masked_hidden(MASKING, ax),
     "pretraining": lambda ax: plot_pretraining(HISTORY, FLOORS, ax),
+    "masked_loss": lambda ax: plot_masked_loss(HISTORY, ax),
     "fewshot": lambda ax: plot_fewshot(FEWSHOT, ax),
     "paired": lambda ax: plot_paired(PAIRED, ax),
     "usage": lambda ax: plot_token_usage(USAGE, ax),
