@@ -157,7 +157,7 @@ def pairs_against_contiguous(paired: pd.DataFrame) -> pd.DataFrame:
     """
     both = pd.concat([paired, _swap(paired)], ignore_index=True)
     keep = [a != b and contiguous_of(a) == b for a, b in zip(both["a"], both["b"], strict=True)]
-    both = both[keep].rename(columns={"a": "model"})
+    both = both[np.array(keep, dtype=bool)].rename(columns={"a": "model"})
     both["label"] = both["model"] + ", " + both["shots"].astype(str) + " shots"
     columns = ["dataset", "shots", "model", "label", "difference", "low", "high", "p_holm"]
     return both[columns].sort_values(["dataset", "shots", "model"], ignore_index=True)

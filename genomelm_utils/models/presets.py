@@ -96,12 +96,12 @@ def bert_config(name: str, k: int | None = None, **changes: float) -> BertConfig
             f"preset {name!r} is for k = {fixed_k}, found k = {k}; use preset 'dnabert{k}' or k = "
             f"{fixed_k}"
         )
+    shape = {"max_position_embeddings": MAX_IDS, **fields, **changes}
     return BertConfig(
         vocab_size=vocab_size(int(fixed_k or k or DEFAULT_K)),
-        max_position_embeddings=MAX_IDS,
         pad_token_id=PAD,
         attn_implementation="sdpa",
-        **{**fields, **changes},
+        **shape,
     )
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM
 
-from genomelm_utils.models.presets import MAX_POSITIONS, build_masked_lm, k_of_vocab
+from genomelm_utils.models.presets import build_masked_lm, k_of_vocab
 from genomelm_utils.pretraining.bits import (
     Corpus,
     FrozenBatch,
@@ -26,7 +26,7 @@ from genomelm_utils.pretraining.bits import (
     predict_tokens,
 )
 from genomelm_utils.pretraining.masking import IGNORE, Masked, mask_tokens
-from genomelm_utils.tokenizers.kmer import build_tokenizer
+from genomelm_utils.tokenizers.kmer import MAX_IDS, build_tokenizer
 from genomelm_utils.training.checkpoint import hide_bars, write_folder
 from genomelm_utils.training.loop import FitResult, fit
 from genomelm_utils.training.prefetch import Batch
@@ -184,7 +184,7 @@ def pretrain(
     *,
     folder: Path,
     preset: str = "dnabert6",
-    max_positions: int = MAX_POSITIONS,
+    max_positions: int = MAX_IDS,
     k: int = 6,
     scheme: str = "genemask",
     centre_prob: float = 0.0176,

@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from genomelm_utils import paths
 from genomelm_utils.figures.collect import (
     collect_numbers,
+    contiguous_of,
     describe_agreement,
     describe_fewshot,
     describe_gathered,
@@ -250,10 +251,10 @@ def test_agreement_of_short_words_has_no_first_hundred():
 def test_masking_and_pretraining_sentences_name_every_run(tables):
     published = tables["masking"].assign(setting="published", masked_share=[0.1, 0.3])
     assert describe_masking(pd.concat([tables["masking"], published])) == (
-        "As published, contiguous masks 10.0 % of the tokens and hides 3.4 % of the bases; genemask "
-        "masks 30.0 % of the tokens and hides 7.9 % of the bases. As trained, contiguous masks "
-        "15.0 % of the tokens and hides 3.4 % of the bases; genemask masks 20.0 % of the tokens and "
-        "hides 7.9 % of the bases."
+        "As published, contiguous masks 10.0 % of the tokens and hides 3.4 % of the bases; "
+        "genemask masks 30.0 % of the tokens and hides 7.9 % of the bases. "
+        "As trained, contiguous masks 15.0 % of the tokens and hides 3.4 % of the bases; genemask masks 20.0 % of the tokens "
+        "and hides 7.9 % of the bases."
     )
     assert describe_pretraining(tables["final"]) == (
         "Bits per hidden base at the end: genemask 1.800, contiguous 1.900; Markov chain 1.700."

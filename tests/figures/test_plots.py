@@ -28,7 +28,7 @@ MASKING = pd.DataFrame(
         "scheme": ["contiguous", "genemask"], "masked_share": [0.15, 0.2],
         "masked_share_low": [0.14, 0.18], "masked_share_high": [0.16, 0.22],
         "hidden_share": [0.03, 0.08], "hidden_share_low": [0.02, 0.07],
-        "hidden_share_high": [0.04, 0.09], "setting": ["trained", "published"],
+        "hidden_share_high": [0.04, 0.09], "setting": "trained",
     }
 )  # fmt: skip
 HISTORY = pd.DataFrame(
@@ -141,6 +141,14 @@ def test_masked_against_hidden_in_percent_with_intervals(ax):
     assert y_bar.get_segments()[0][:, 1] == pytest.approx([2, 4])
     assert texts(ax) == ["contiguous (DNABERT)", "GeneMask, by content"]
     assert ax.get_xlim() == ax.get_ylim()
+
+
+def test_published_points_are_open_and_share_the_legend_of_the_trained_ones(ax):
+    both = pd.concat([MASKING, MASKING.assign(setting="published")])
+    plot_masked_hidden(both, ax)
+    faces = [points.lines[0].get_markerfacecolor() for points in ax.containers]
+    assert faces == [SCHEMES["contiguous"][1], SCHEMES["genemask"][1], "white", "white"]
+    assert texts(ax) == ["contiguous (DNABERT)", "GeneMask, by content"]
 
 
 def test_several_runs_of_one_scheme_are_told_apart(ax):
