@@ -2,7 +2,7 @@
 
     train, test, dropped = load_fewshot("Prom-core", 50, draw=3, as_shipped=False, seed=1)
 
-Source: specification of GeneMask, section 5; Data-B of github.com/roysoumya/GeneMask.
+Source: Data-B of github.com/roysoumya/GeneMask.
 """
 
 from dataclasses import dataclass, replace

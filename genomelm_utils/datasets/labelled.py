@@ -85,7 +85,7 @@ def read_labelled(
         path: TSV or CSV, plain or gzip (told by content).
         keep_quotes: where the sequences stand in double quotes, put an N at both ends. Each N
             spoils exactly one k-mer, which then is an unknown token: what the reference reader
-            makes of the quotes. Source: specification of GeneMask, B6 and golden fact 10.
+            makes of the quotes. Source: the released reader (DNABERT's DataProcessor).
         length_bp: the length every sequence must have; None accepts any, also mixed.
         need_labels: False reads tables without labels for prediction (labels are then -1).
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from genomelm_utils.datasets.audit import read_folder, read_published_sets
-from genomelm_utils.datasets.labelled import LabelledSet
+from genomelm_utils.datasets.labelled import LabelledSet, read_labelled
 from genomelm_utils.sequences.alphabet import decode
 from genomelm_utils.sequences.genome import BaseStore, build_store, store_from_codes
 from genomelm_utils.sequences.kmers import kmer_codes, kmer_strings, revcomp_codes
@@ -19,7 +19,7 @@ from genomelm_utils.sequences.simulate import (
     simulate_genome,
 )
 
-KINDS = ("simulate", "genome", "fewshot")
+KINDS = ("simulate", "genome", "fewshot", "tables")
 WINDOW_BP = 1000
 BLOCK_WINDOWS = 4096  # windows counted at a time: bounds the temporary arrays
 #: Kinds of the truth table that mark short planted motifs (others are whole repeats, gaps, sites).
@@ -53,9 +53,9 @@ def prepare(
 
     kind: `simulate` makes a genome (`store/`) and labelled sets (`sets/<task>/train.tsv`,
     `test.tsv`) with known truth; `genome` builds `store/` from FASTA files; `fewshot` reads the
-    published few-shot sets, or the tables in a folder of the user's.
+    published few-shot sets; `tables` reads labelled tables of one's own, or folders of them.
 
-    Raises ValueError for another kind, or a genome without files.
+    Raises ValueError for another kind, and for a genome or tables without files.
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
@@ -64,10 +64,11 @@ def prepare(
             raise ValueError("kind is genome, but `files` is empty; name FASTA files to read")
         return Prepared(store=build_store(list(files), folder / "store"))
     if kind == "fewshot":
-        folders = [path for path in files if path.is_dir()]
-        own = [path for path in folders if path.name != "genemask"]
-        sets = {name: one for path in own for name, one in read_folder(path).items()}
-        return Prepared(sets=sets or read_published_sets())
+        return Prepared(sets=read_published_sets())
+    if kind == "tables":
+        if not files:
+            raise ValueError("kind is tables, but `files` is empty; name tables or folders of them")
+        return Prepared(sets=dict(named for path in files for named in _read_tables(path).items()))
     genome_rng, sets_rng = np.random.default_rng(seed).spawn(2)
     genome = simulate_genome(genome_rng, n_bases=n_bases)
     store = store_from_codes(
@@ -78,6 +79,11 @@ def prepare(
     for (task, length_bp), rng in zip(tasks.items(), sets_rng.spawn(len(tasks)), strict=True):
         sets |= _simulate_set(genome, rng, task, length_bp, n_per_class, folder / "sets" / task)
     return Prepared(store, sets, genome.truth, find_planted_words(genome, word_bp))
+
+
+def _read_tables(path: Path) -> dict[str, LabelledSet]:
+    """The labelled tables of a folder, or the one that `path` is, by name."""
+    return read_folder(path) if path.is_dir() else {path.name: read_labelled(path)}
 
 
 def _simulate_set(

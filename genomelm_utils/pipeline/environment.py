@@ -42,6 +42,15 @@ def check_packages() -> list[dict[str, str]]:
     return rows
 
 
+def check_disk() -> dict[str, str]:
+    """Whether enough disk is free; no exact number, so that the table stays the same."""
+    free_gib = shutil.disk_usage(paths.ROOT).free / 2**30
+    needed = f"{DISK_NEEDED_GIB:.0f} GiB"
+    if free_gib < DISK_NEEDED_GIB:
+        return row("free disk", False, f"{free_gib:.1f} GiB", f"free at least {needed}")
+    return row("free disk", True, f"more than {needed}")
+
+
 def check_device(require_gpu: bool) -> dict[str, str]:
     """The device that training would use, and whether it computes in bf16."""
     import torch
@@ -87,12 +96,10 @@ def check_environment(*, require_gpu: bool = False) -> pd.DataFrame:
     """Checks of this machine: `status` [OK]/[FAIL]/[--], `check`, `found`, `fix`."""
     version = platform.python_version()
     right = (3, 11) <= sys.version_info < (3, 13)
-    free_gib = shutil.disk_usage(paths.ROOT).free / 2**30
     rows = [
         row("Python", right, version, "install Python 3.11 or 3.12"),
         row("CPU cores", True, str(os.cpu_count())),
-        row("free disk", free_gib > DISK_NEEDED_GIB, f"{free_gib:.0f} GiB",
-            f"free at least {DISK_NEEDED_GIB:.0f} GiB"),
+        check_disk(),
         check_device(require_gpu),
         *check_packages(),
         check_data(),

@@ -41,6 +41,9 @@ def open_set(run: Run) -> OpenSet:
 
         first = wanted["shots"][0]
         return OpenSet(load, load_fewshot(name, first, draw=0, as_shipped=shipped, seed=seed)[2])
+    for option in ("as_shipped", "keep_quotes"):
+        if wanted[option]:
+            raise ValueError(f"{option} is for published sets ({', '.join(SETS)}), not for {name}")
     pool, test, dropped = clean_pool(*_read_tables(run))
     test = limit_rows(test, most, seed)
     return OpenSet(lambda shots, draw: (draw_cleaned(pool, shots, draw, seed), test), dropped)

@@ -214,12 +214,14 @@ def test_few_shot_tables_of_the_users_are_read(tmp_path):
     folder.mkdir(parents=True)
     (folder / "train.tsv").write_text("sequence\tlabel\nACGT\t0\nGGCC\t1\n")
     (tmp_path / "mine" / "enhancers" / "test.csv").write_text("sequence,label\nTTTT,0\n")
-    prepared = prepare("fewshot", tmp_path / "run", [tmp_path / "mine"], **OPTIONS)
+    prepared = prepare("tables", tmp_path / "run", [tmp_path / "mine"], **OPTIONS)
     assert {name: len(one) for name, one in prepared.sets.items()} == {
         "enhancers/10": 2,
         "enhancers/test": 1,
     }
     assert prepared.store is None
+    alone = prepare("tables", tmp_path / "run", [folder / "train.tsv"], **OPTIONS)
+    assert {name: len(one) for name, one in alone.sets.items()} == {"train.tsv": 2}
 
 
 def test_published_sets_are_read_where_no_folder_is_given(tmp_path, data_dir):
@@ -231,6 +233,7 @@ def test_published_sets_are_read_where_no_folder_is_given(tmp_path, data_dir):
     ("kind", "message"),
     [
         ("genome", "kind is genome, but `files` is empty; name FASTA files"),
+        ("tables", "kind is tables, but `files` is empty; name tables"),
         ("simulated", "kind is 'simulated', expected one of simulate, genome, fewshot"),
     ],
 )

@@ -122,7 +122,7 @@ def test_full_disk_fails(monkeypatch):
     line = check_environment().set_index("check").loc["free disk"]
     assert (line["status"], line["found"], line["fix"]) == (
         "[FAIL]",
-        "1 GiB",
+        "1.0 GiB",
         "free at least 2 GiB",
     )
 
