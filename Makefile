@@ -8,14 +8,15 @@ PYTHON  ?= $(shell command -v python3.11 || command -v python3.12 || command -v 
 VENV    ?= .venv
 EXTRAS   = lab,train,interpret,dev
 PROFILE ?= demo
-DATA    ?= $(GENOMELM_DATA)
 BIN      = $(VENV)/bin
 WORKERS ?= 2
 # a bare CUDA machine has torch, transformers, accelerate, numpy, pandas and pytest: only tests that need no more
 GPU_TESTS = tests/training tests/models tests/pretraining/test_mlm.py tests/pretraining/test_bits.py \
 	tests/pretraining/test_masking.py tests/tasks/test_classification.py
 
-export GENOMELM_DATA = $(DATA)
+ifdef DATA
+export GENOMELM_DATA := $(DATA)
+endif
 .DELETE_ON_ERROR:
 .PHONY: run test lab gpu-check clean setup
 
@@ -28,7 +29,7 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not network" -n $(WORKERS) --dist loadfile
 
 lab: setup
-	$(BIN)/python -m jupyterlab --notebook-dir=. --ServerApp.root_dir=. notebooks
+	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_OPTIONS)
 
 gpu-check:
 	PYTHONPATH=. python3 -m pytest -m gpu -p no:cacheprovider $(GPU_TESTS)

@@ -1,6 +1,8 @@
 """pyproject.toml, constraints.txt, environment.yml and the Makefile name one environment."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -162,3 +164,19 @@ for name in MODULES:
         "genomelm_utils.evaluation.metrics",
     ]
     subprocess.run([sys.executable, "-c", f"MODULES = {modules!r}\n{code}"], check=True)
+
+
+@pytest.mark.parametrize("target", ["run", "test", "lab", "gpu-check", "clean"])
+@pytest.mark.parametrize("data", [None, "/some/folder"])
+def test_every_make_target_is_understood(target, data):
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("needs make")
+    environment = {k: v for k, v in os.environ.items() if k not in ("GENOMELM_DATA", "MAKEFLAGS")}
+    if data:
+        environment["GENOMELM_DATA"] = data
+    shown = subprocess.run(
+        [make, "--dry-run", target], cwd=paths.ROOT, env=environment, capture_output=True, text=True
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "python" in shown.stdout or target == "clean"
