@@ -68,13 +68,19 @@ def _read_tables(run: Run) -> tuple[LabelledSet, LabelledSet]:
 
 
 def open_models(run: Run) -> dict[str, Path | BertConfig]:
-    """Name -> folder of every pretrained model, and the first one's network from random weights."""
-    parents = run.parents("models")
-    models: dict[str, Path | BertConfig] = {
-        parent.run: parent.path("checkpoints/final") for parent in parents
-    }
-    if parents and run.params["with_scratch"]:
-        models[SCRATCH] = BertConfig.from_pretrained(models[parents[0].run])
+    """Name -> folder of every model, and the first one's network from random weights.
+
+    Models are runs of 04 (named after the run) and folders of published checkpoints (named after
+    the folder). Raises ValueError where two have one name.
+    """
+    folders = [(parent.run, parent.path("checkpoints/final")) for parent in run.parents("models")]
+    folders += [(Path(name).name, run.data(name)) for name in run.params["checkpoints"]]
+    models: dict[str, Path | BertConfig] = dict(folders)
+    if len(models) < len(folders):
+        names = ", ".join(name for name, _ in folders)
+        raise ValueError(f"two models have the same name ({names}); rename a checkpoint's folder")
+    if models and run.params["with_scratch"]:
+        models[SCRATCH] = BertConfig.from_pretrained(folders[0][1])
     return models
 
 

@@ -253,8 +253,8 @@ def test_masking_and_pretraining_sentences_name_every_run(tables):
     assert describe_masking(pd.concat([tables["masking"], published])) == (
         "As published, contiguous masks 10.0 % of the tokens and hides 3.4 % of the bases; "
         "genemask masks 30.0 % of the tokens and hides 7.9 % of the bases. "
-        "As trained, contiguous masks 15.0 % of the tokens and hides 3.4 % of the bases; genemask masks 20.0 % of the tokens "
-        "and hides 7.9 % of the bases."
+        "As trained, contiguous masks 15.0 % of the tokens and hides 3.4 % of the bases; "
+        "genemask masks 20.0 % of the tokens and hides 7.9 % of the bases."
     )
     assert describe_pretraining(tables["final"]) == (
         "Bits per hidden base at the end: genemask 1.800, contiguous 1.900; Markov chain 1.700."

@@ -30,6 +30,7 @@ CELL = """\
 dataset: str = "simulated-promoter"  # labelled set
 simulated: str = "simulated"  # run with the simulated sets, empty for none; run of 01_data
 models: list[str] = ["*"]  # pretrained models to compare; run of 04_pretraining
+checkpoints: list[str] = []  # folders of published models; data
 train_file: str = ""  # your own table; data
 test_file: str = ""  # your own test table; data
 predict_file: str = ""  # sequences to label; data
@@ -42,6 +43,7 @@ seed: int = 1  # draws
 """
 DEFAULTS = {
     "dataset": "simulated-promoter", "simulated": "simulated", "models": ["*"], "train_file": "",
+    "checkpoints": [],
     "test_file": "", "predict_file": "", "shots": [3, 10], "as_shipped": False,
     "keep_quotes": False, "with_scratch": True, "max_test": 0, "seed": 1,
 }  # fmt: skip
@@ -185,6 +187,28 @@ def test_models_are_those_asked_for_and_one_from_random_weights(project):
     assert list(open_models(open_with(with_scratch=False))) == ["contiguous", "genemask"]
     assert list(open_models(open_with(models=["genemask"]))) == ["genemask", "scratch"]
     assert open_models(open_with(models=[])) == {}
+
+
+def test_published_checkpoints_stand_beside_the_pretrained_ones(project, tmp_path):
+    trained = open_models(open_with())["genemask"]
+    published = tmp_path / "DNA_bert_3"
+    published.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (published / name).write_bytes((trained / name).read_bytes())
+    models = open_models(open_with(checkpoints=[str(published)]))
+    assert list(models) == ["contiguous", "genemask", "DNA_bert_3", "scratch"]
+    assert models["DNA_bert_3"] == published
+    alone = open_models(open_with(models=[], checkpoints=[str(published)]))
+    assert list(alone) == ["DNA_bert_3", "scratch"]
+    twin = tmp_path / "again" / "DNA_bert_3"
+    twin.mkdir(parents=True)
+    with pytest.raises(ValueError, match="two models have the same name"):
+        open_models(open_with(checkpoints=[str(published), str(twin)]))
+
+
+def test_options_of_published_sets_are_refused_for_others(project):
+    with pytest.raises(ValueError, match="keep_quotes is for published sets"):
+        open_set(open_with(keep_quotes=True))
 
 
 def test_an_unknown_model_is_named(project):
