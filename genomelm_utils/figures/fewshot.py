@@ -17,7 +17,7 @@ def plot_fewshot(table: pd.DataFrame, ax: Axes, *, metric: str = "accuracy") -> 
     models = [m for m in part["model"].unique() if m not in BASELINES and m != "majority"]
     shots = sorted(part["shots"].unique())
     # A small shift on the log axis keeps intervals of different models from covering each other.
-    shifts = dict(zip(models, np.linspace(-0.05, 0.05, max(len(models), 1)), strict=True))
+    shifts = dict(zip(models, np.linspace(-0.05, 0.05, len(models)), strict=True))
     for model in models:
         rows = part[part["model"] == model].sort_values("shots")
         label, colour, marker = scheme_style(model)

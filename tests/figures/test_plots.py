@@ -239,3 +239,10 @@ def test_token_usage_has_a_curve_and_an_even_line_per_k(ax):
     even = [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == ":"]
     assert even == [1 / 64, 1 / 256]
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
+def test_few_shot_axes_with_baselines_only(ax):
+    floors = FEWSHOT[FEWSHOT["model"].isin(BASELINES)]
+    assert len(floors)
+    plot_fewshot(floors, ax)
+    assert len(ax.lines) == floors["model"].nunique()
