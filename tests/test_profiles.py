@@ -1,0 +1,95 @@
+"""The profiles that ship: they fit the notebooks and their expected ranges; data has a source."""
+
+import re
+from fnmatch import fnmatchcase
+
+import pytest
+
+from genomelm_utils import paths
+from genomelm_utils.datasets.make_registry import make_registry
+from genomelm_utils.pipeline.profile import load_profile
+from genomelm_utils.pipeline.verify import read_ranges
+
+PROFILES = ("demo", "small", "paper")
+STAGES = ["00_environment", "01_data", "02_pmi_ranking", "04_pretraining", "05_fewshot"]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_profile_fits_the_notebooks(name):
+    """Every value has the type, the range and the name that a parameters cell asks for."""
+    profile = load_profile(name)
+    assert profile.description
+    assert set(profile.runs) >= {*STAGES, "13_figures"}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_expected_ranges_are_about_runs_of_the_profile(name):
+    """`verify` calls a range without a run a failure; so none may be about a run that is gone."""
+    runs = [f"{s}/{run}" for s, runs in load_profile(name).runs.items() for run in runs]
+    for expected in read_ranges(name):
+        assert any(fnmatchcase(run, expected.runs) for run in runs), expected
+        assert expected.why
+
+
+def test_demo_and_small_have_expected_ranges():
+    for name in ("demo", "small"):
+        stages = {expected.runs.split("/")[0] for expected in read_ranges(name)}
+        assert {"01_data", "02_pmi_ranking", "04_pretraining", "05_fewshot"} <= stages, name
+
+
+def test_demo_needs_no_data():
+    profile = load_profile("demo")
+    for stage, runs in profile.runs.items():
+        for parameter in profile.schemas[stage].parameters:
+            if parameter.is_data:
+                assert not any(values[parameter.name] for values in runs.values())
+
+
+def test_paper_has_the_published_values():
+    """Source: the released pretraining and fine-tuning scripts (specification, 2.5 and 2.7)."""
+    profile = load_profile("paper")
+    script = {
+        "k": 6,
+        "steps": 10_000,
+        "warmup_steps": 500,
+        "peak_lr": 8e-4,
+        "rows_per_step": 250,
+        "eval_every": 500,
+        "save_every": 1000,
+        "max_positions": 512,
+        "max_bases": 511,
+        "seed": 42,
+    }
+    for run, values in profile.runs["04_pretraining"].items():
+        assert {name: values[name] for name in script} == script, run
+    reference = {"corrupt": "token", "attend_pads": True, "rule": "reference"}
+    centre_prob = {"contiguous": 0.025, "genemask_reference": 0.0176}
+    for run, values in profile.runs["04_pretraining"].items():
+        if run.endswith("-reference"):
+            assert {name: values[name] for name in reference} == reference, run
+            assert values["centre_prob"] == centre_prob[values["scheme"]], run
+        else:
+            assert (values["corrupt"], values["attend_pads"], values["rule"]) == (
+                "span",
+                False,
+                "crops",
+            )
+    assert {values["lr_factor"] for values in profile.runs["05_fewshot"].values()} == {1.0}
+    assert profile.resources["04_pretraining"].gpu == 1
+
+
+def test_every_line_of_settings_common_to_the_paper_has_its_source():
+    """The blocks `common:` of 02 and 04 hold the published values, each with where it stands."""
+    text = paths.params_file("paper").read_text()
+    for stage in ("02_pmi_ranking", "04_pretraining"):
+        block = re.search(rf"^{stage}:\n(.*?)^  runs:", text, re.MULTILINE | re.DOTALL).group(1)
+        lines = re.findall(r"^    (\w+): [\d.]+(.*)$", block, re.MULTILINE)
+        assert lines
+        assert [name for name, rest in lines if "#" not in rest] == []
+
+
+def test_registry_is_made_from_the_manifest(data_dir):
+    manifest = data_dir / "MANIFEST.tsv"
+    if not manifest.is_file():
+        pytest.skip("the data folder has no MANIFEST.tsv to make the registry from")
+    assert make_registry(manifest) == paths.registry_file().read_text()
