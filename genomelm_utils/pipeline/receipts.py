@@ -15,7 +15,8 @@ from genomelm_utils import paths
 RECEIPT_NAME = "receipt.json"
 RECEIPT_FORMAT = 1
 WORK_SUFFIXES = (".partial", ".failed", ".old")
-OUTPUT_FOLDERS = ("tables", "figures", "checkpoints")
+# What the engine writes into a run folder beside the results.
+NOT_OUTPUTS = ("log.txt", RECEIPT_NAME, "job.json")
 # The executed notebook holds time stamps, so it never counts as a changed result.
 NOT_RESULTS = ("executed.ipynb",)
 
@@ -118,20 +119,16 @@ class Receipt:
 
 
 def collect_outputs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Hash and size of `executed.ipynb` and every file in tables/, figures/, checkpoints/.
+    """Hash and size of every file of a run, wherever in its folder a notebook put it.
 
-    folder: a run folder. Links are followed; temporary files (leading dot) do not count.
+    folder: a run folder. Links to files are followed. The engine's own files (log, receipt, job)
+    and temporary files (leading dot) do not count.
     """
-    files = [folder / "executed.ipynb"]
-    for name in OUTPUT_FOLDERS:
-        files.extend(path for path in (folder / name).rglob("*") if path.is_file())
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     return {
-        path.relative_to(folder).as_posix(): {
-            "sha256": hash_file(path),
-            "bytes": path.stat().st_size,
-        }
-        for path in sorted(files)
-        if path.is_file() and not path.name.startswith(".")
+        name: {"sha256": hash_file(path), "bytes": path.stat().st_size}
+        for name, path in files.items()
+        if path.is_file() and not path.name.startswith(".") and name not in NOT_OUTPUTS
     }
 
 

@@ -141,6 +141,14 @@ def test_staleness(chain, what, reasons):
     assert chain.reasons() == reasons
 
 
+def test_a_lost_file_outside_tables_and_figures_is_noticed(chain):
+    store = chain.module("data/runs/demo/01_data/default/store/codes.npy", "ACGT")
+    pretend(chain)
+    assert chain.reasons() == {}
+    store.unlink()
+    assert chain.reasons()["01_data/default"] == "outputs missing (store/codes.npy)"
+
+
 def test_damaged_receipt_is_named(chain):
     pretend(chain)
     change(chain, "receipt damaged")

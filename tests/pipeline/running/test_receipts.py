@@ -84,8 +84,14 @@ def test_outputs_and_results(tmp_path):
         "tables/a.csv",
         "checkpoints/final/w.bin",
         "figures/f.svg",
-        "tables/.tmp",
+        "store/codes.npy",
+        "sets/splice/train.tsv",
         "x.txt",
+        "tables/.tmp",
+        "tables/log.txt",
+        "log.txt",
+        "receipt.json",
+        "job.json",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -95,6 +101,10 @@ def test_outputs_and_results(tmp_path):
         "tables/a.csv",
         "checkpoints/final/w.bin",
         "figures/f.svg",
+        "store/codes.npy",
+        "sets/splice/train.tsv",
+        "x.txt",
+        "tables/log.txt",
         "executed.ipynb",
     }
     receipt = make_receipt(outputs=outputs)
