@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,18 @@ RECEIPT_FORMAT = 1
 WORK_SUFFIXES = (".partial", ".failed", ".old")
 # What the engine writes into a run folder beside the results.
 NOT_OUTPUTS = ("log.txt", RECEIPT_NAME, "job.json")
-# The executed notebook holds time stamps, so it never counts as a changed result.
-NOT_RESULTS = ("executed.ipynb",)
+# What holds times, or a state that only carrying on needs: another one on a faster machine, or on a
+# second try, though the tables, figures, sets and weights are the same to the byte. Patterns;
+# `*` also stands for folders.
+NOT_RESULTS = (
+    "executed.ipynb",
+    "checkpoints/history.csv",
+    "checkpoints/*/history.csv",
+    "checkpoints/tensorboard/*",
+    "checkpoints/*/tensorboard/*",
+    "checkpoints/*/training_state.pt",
+    "checkpoints/*/checkpoint.json",
+)
 
 
 def hash_text(text: str) -> str:
@@ -109,11 +120,11 @@ class Receipt:
 
     @property
     def results_sha256(self) -> str:
-        """One hash over all outputs but the executed notebook."""
+        """One hash over all outputs that do not depend on the machine's speed (`NOT_RESULTS`)."""
         results = {
             name: output["sha256"]
             for name, output in self.outputs.items()
-            if name not in NOT_RESULTS
+            if not any(fnmatchcase(name, pattern) for pattern in NOT_RESULTS)
         }
         return hash_json(results)
 

@@ -116,6 +116,31 @@ def test_outputs_and_results(tmp_path):
     assert make_receipt(outputs=collect_outputs(tmp_path)).results_sha256 != receipt.results_sha256
 
 
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("checkpoints/history.csv", False),
+        ("checkpoints/genemask/history.csv", False),
+        ("checkpoints/tensorboard/events.out.tfevents.1.vm.2.0", False),
+        ("checkpoints/checkpoints/step-00000500/training_state.pt", False),
+        ("checkpoints/checkpoints/step-00000500/checkpoint.json", False),
+        ("executed.ipynb", False),
+        ("checkpoints/final/model.safetensors", True),
+        ("checkpoints/rows.csv", True),
+        ("tables/history.csv", True),
+        ("figures/loss.svg", True),
+        ("store/codes.npy", True),
+        ("sets/splice/train.tsv", True),
+    ],
+)
+def test_what_a_faster_machine_writes_otherwise_is_no_changed_result(name, counts):
+    first, second = (
+        make_receipt(outputs={"tables/a.csv": {"sha256": "a", "bytes": 1}, name: output})
+        for output in ({"sha256": "b", "bytes": 2}, {"sha256": "c", "bytes": 3})
+    )
+    assert (first.results_sha256 != second.results_sha256) == counts
+
+
 def test_a_crash_while_writing_leaves_the_earlier_file(tmp_path, monkeypatch):
     path = tmp_path / "receipt.json"
     write_json_atomic(path, {"a": 1})
