@@ -109,10 +109,10 @@ def run(given: argparse.Namespace) -> int:
         rows = plan(graph, given.force)
         names = [row.id for row in rows if row.action == "run"]
         n_skipped = sum(row.action == "skip" for row in rows)
+        engine.check_inputs(graph, rows)
         if not names:
             sys.stdout.write(f"profile {given.profile}: all {n_skipped} runs are up to date\n")
             return OK
-        engine.check_inputs(graph, rows)
         sys.stdout.write(f"profile {given.profile}: {len(names)} to run, {n_skipped} up to date\n")
         labels = {name: graph.nodes[name].label for name in names}
         with Progress(labels, sys.stdout) as progress:
@@ -166,7 +166,9 @@ def plan_command(given: argparse.Namespace) -> int:
         label = graph.nodes[row.id].label
         sys.stdout.write(f"{label:<{width}}  {row.action:<12}  {row.reason}\n")
     n_run = sum(row.action == "run" for row in rows)
-    sys.stdout.write(f"{n_run} of {len(rows)} would run\n")
+    n_blocked = sum(row.action == "cannot run" for row in rows)
+    blocked = f", {n_blocked} cannot" if n_blocked else ""
+    sys.stdout.write(f"{n_run} of {len(rows)} would run{blocked}\n")
     return OK
 
 
@@ -186,6 +188,8 @@ def list_command(given: argparse.Namespace) -> int:
             if receipt:
                 took = format_duration(receipt.wall_s)
                 problem = f"{receipt.ended}, {took}, {receipt.peak_memory_mib:.0f} MiB"
+            if node.missing:
+                problem += f"; input missing ({', '.join(node.missing)}), cannot run"
             sys.stdout.write(f"    {node.run}: {problem}\n")
     return OK
 

@@ -88,7 +88,14 @@ def hold_profile(profile: str) -> Iterator[None]:
 
 
 def check_inputs(graph: Graph, rows: list[PlanRow]) -> None:
-    """Have every registry file of the stages that will run; see `fetch_inputs`."""
+    """Have every registry file of the stages that will run; see `fetch_inputs`.
+
+    Raises FileNotFoundError naming every file that a selected stage lacks.
+    """
+    blocked = [graph.nodes[row.id] for row in rows if row.action == "cannot run"]
+    lacking = dict.fromkeys(text for node in blocked for text in node.missing.values())
+    if lacking:
+        raise FileNotFoundError("\n".join(lacking))
     known = registry_hashes()
     needed: dict[str, list[str]] = {}
     for row in rows:

@@ -114,6 +114,23 @@ def test_missing_data_file_is_told_before_anything_starts(chain):
     assert done.returncode == 2
     assert "03_real/default.genome is 'no/file.fa', expected a name in data/registry" in done.stderr
     assert not chain.folder("01_data/default").exists()
+    done = chain.command("plan")
+    assert done.returncode == 0, done.stderr
+    assert "03_real       cannot run    input missing (no/file.fa)\n" in done.stdout
+    assert done.stdout.endswith("3 of 4 would run, 1 cannot\n")
+    listed = chain.command("list").stdout
+    assert "    default: no receipt; input missing (no/file.fa), cannot run\n" in listed
+    alone = chain.command("run", "--only", "03_real")
+    assert alone.returncode == 2
+    verified = chain.command("verify")
+    assert verified.returncode == 1
+    told = "03_real/default: expected up to date, found not run (input missing (no/file.fa), cannot"
+    assert told in verified.stdout
+    assert "demo: not reproduced: 4 of 4 runs did not run; " in verified.stdout
+    reported = chain.command("report")
+    assert reported.returncode == 0, reported.stderr
+    page = (chain.root / "data/report/demo/index.html").read_text()
+    assert "input missing (no/file.fa), cannot run" in page
 
 
 def sleeper(project, seconds) -> Path:

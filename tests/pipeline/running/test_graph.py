@@ -203,13 +203,50 @@ def test_registry_file_and_folder(project, monkeypatch, tmp_path):
     registry._parse_registry.cache_clear()
 
 
-def test_missing_input_files_are_all_named(project):
+@pytest.fixture
+def lacking(project):
+    """01_data runs a, b and c, of which a and b want files that are not there; 02_use reads a."""
     project.notebook("01_data", 'genome: str = ""  # FASTA; data')
-    project.params("01_data: {runs: {a: {genome: no.fa}, b: {genome: nor.fa}, c: {genome: ''}}}")
+    project.notebook("02_use", 'data: str = "a"  # records; run of 01_data')
+    project.params(
+        "01_data: {runs: {a: {genome: no.fa}, b: {genome: nor.fa}, c: {genome: ''}}}\n02_use:"
+    )
+    return project
+
+
+def test_missing_input_files_stop_only_what_needs_them(lacking):
+    rows = {name: (row.action, row.reason) for name, row in lacking.plan().items()}
+    assert rows == {
+        "01_data/a": ("cannot run", "input missing (no.fa)"),
+        "01_data/b": ("cannot run", "input missing (nor.fa)"),
+        "01_data/c": ("run", "no receipt"),
+        "02_use/default": ("cannot run", "reads 01_data/a, which cannot run"),
+    }
+    assert lacking.plan(only=["01/c"])["01_data/a"].action == "not selected"
+
+
+def test_a_result_whose_input_file_is_gone_is_not_up_to_date(lacking):
+    for name in ("no.fa", "nor.fa"):
+        lacking.module(name, ">a\nACGT\n")
+    pretend(lacking)
+    assert {row.action for row in lacking.plan().values()} == {"skip"}
+    (lacking.root / "no.fa").unlink()
+    assert {name: row.action for name, row in lacking.plan().items()} == {
+        "01_data/a": "cannot run",
+        "01_data/b": "skip",
+        "01_data/c": "skip",
+        "02_use/default": "cannot run",
+    }
+
+
+def test_a_run_that_lacks_input_files_is_refused_with_all_their_names(lacking):
+    graph = build_graph("demo")
     with pytest.raises(FileNotFoundError) as caught:
-        build_graph("demo")
+        engine.check_inputs(graph, plan(graph))
     assert "01_data/a.genome is 'no.fa', expected a name in data/registry.tsv" in str(caught.value)
-    assert "nor.fa" in str(caught.value)
+    assert "01_data/b.genome is 'nor.fa'" in str(caught.value)
+    graph = build_graph("demo", only=["01/c"])
+    engine.check_inputs(graph, plan(graph))
 
 
 def test_results_of_a_parent_that_was_rerun_alone_count(chain):
