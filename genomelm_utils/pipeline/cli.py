@@ -112,7 +112,7 @@ def run(given: argparse.Namespace) -> int:
         engine.check_inputs(graph, rows)
         if not names:
             sys.stdout.write(f"profile {given.profile}: all {n_skipped} runs are up to date\n")
-            return OK
+            return OK if _report_is_current(given.profile) else _write_report(given.profile)
         sys.stdout.write(f"profile {given.profile}: {len(names)} to run, {n_skipped} up to date\n")
         labels = {name: graph.nodes[name].label for name in names}
         with Progress(labels, sys.stdout) as progress:
@@ -140,6 +140,18 @@ def _tell_outcome(outcome: "Outcome") -> int:
     for name in reversed(outcome.failed):
         sys.stderr.write(f"{outcome.failures[name]}\n")
     return FAILED
+
+
+def _report_is_current(profile: str) -> bool:
+    """Whether there is a report that was written after the newest receipt."""
+    from genomelm_utils.pipeline.receipts import RECEIPT_NAME, run_folders
+
+    index = paths.report_dir(profile) / "index.html"
+    if not index.is_file():
+        return False
+    receipts = (folder / RECEIPT_NAME for folder in run_folders(profile))
+    times_ns = (receipt.stat().st_mtime_ns for receipt in receipts if receipt.is_file())
+    return index.stat().st_mtime_ns >= max(times_ns, default=0)
 
 
 def _write_report(profile: str) -> int:

@@ -1,6 +1,7 @@
 """Whole batches through run_all.py and Snakemake: order, failure, interruption, two at once."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from genomelm_utils.pipeline.execute import INTERRUPTED_STATUS
 from genomelm_utils.pipeline.graph import build_graph
 from genomelm_utils.pipeline.progress import Progress, format_duration, summarise_states
 
+TABLE = "import pandas as pd\nrun.save_table(pd.DataFrame({'x': range(n)}), 'x')"
 SLEEP = "import os, pathlib, time\npathlib.Path(mark).write_text(str(os.getpid()))\ntime.sleep({s})"
 
 
@@ -40,6 +42,20 @@ def test_second_run_executes_nothing(chain):
     only_one = chain.command("plan", "--set", "02_train/0.5.share=0.6").stdout
     assert "parameters (share: 0.5 -> 0.6)" in only_one
     assert "1 of 3 would run" in only_one
+
+
+def test_a_run_with_nothing_to_do_writes_a_report_that_is_missing_or_old(project):
+    project.params("01_data:")
+    project.notebook("01_data", "n: int = 3  # rows", TABLE)
+    assert project.run().ok  # the engine alone, as if killed before the report
+    index = project.root / "data" / "report" / "demo" / "index.html"
+    assert not index.exists()
+    current = "profile demo: all 1 runs are up to date\n"
+    assert project.command("run").stdout == f"{current}report: {index}\n"
+    assert project.command("run").stdout == current
+    os.utime(index, ns=(0, 0))
+    assert project.command("run").stdout == f"{current}report: {index}\n"
+    assert project.command("run").stdout == current
 
 
 def test_same_receipt_inputs_give_the_same_tables(chain):
