@@ -1,6 +1,7 @@
 """The commands of run_all.py: run, plan, list, verify, diff, report."""
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
@@ -84,9 +85,20 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         sys.stderr.write(f"run_all.py: {error}\n")
         return USER_ERROR
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stderr.write(f"run_all.py: {_describe_full_disk(given)}\n")
+        return FAILED
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
+
+
+def _describe_full_disk(given: argparse.Namespace) -> str:
+    from genomelm_utils.pipeline.work import describe_full_disk
+
+    return describe_full_disk(paths.runs_dir(given.profile))
 
 
 def _graph(given: argparse.Namespace) -> "Graph":

@@ -22,12 +22,13 @@ from genomelm_utils.pipeline import machine
 from genomelm_utils.pipeline.graph import Graph, Node, PlanRow
 from genomelm_utils.pipeline.inputs import fetch_inputs, registry_hashes
 from genomelm_utils.pipeline.receipts import write_json_atomic
-from genomelm_utils.pipeline.work import Job
+from genomelm_utils.pipeline.work import NO_SPACE, Job, describe_full_disk, is_disk_full
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 LOCAL = "local"
 POLL_S = 0.2
 STOP_S = 20.0
+LOG_END_BYTES = 100_000
 REMOTE_JOBS = 100
 REMOTE_LATENCY_S = 60  # a shared file system may show a file late
 
@@ -138,7 +139,7 @@ def run_plan(
         failed=failed,
         failures={name: states[name].get("lines", "") for name in failed},
         interrupted=interrupted,
-        engine_error=_log_end(folder) if missing and not failed and not interrupted else "",
+        engine_error=_explain_engine(folder) if missing and not failed and not interrupted else "",
     )
 
 
@@ -148,7 +149,10 @@ def _explain_lost(graph: Graph, states: dict[str, dict[str, Any]]) -> dict[str, 
     for name, state in states.items():
         if state["state"] in ("running", "interrupted"):
             node = graph.nodes[name]
+            run_dir = paths.run_dir(graph.profile.name, node.stage, node.run)
             reason = "its process was stopped or killed from outside: memory, or a time limit?"
+            if is_disk_full(run_dir) or _log_tells_full_disk(engine_dir(graph.profile.name)):
+                reason = describe_full_disk(run_dir)
             lines = [f"FAILED {node.label}", reason, f"resume: {resume_command(graph, node)}"]
             found[name] = {**state, "state": "failed", "lines": "\n".join(lines)}
     return found
@@ -318,6 +322,18 @@ def stop_process(process: subprocess.Popen) -> None:
         process.wait()
 
 
-def _log_end(folder: Path, n_lines: int = 20) -> str:
-    lines = (folder / "snakemake.log").read_text(errors="replace").splitlines()
-    return "\n".join([*lines[-n_lines:], f"(all of it: {folder / 'snakemake.log'})"])
+def _explain_engine(folder: Path, n_lines: int = 20) -> str:
+    """The end of the engine's log; below it what a full disk kept from being written."""
+    log = folder / "snakemake.log"
+    lines = log.read_text(errors="replace").splitlines()[-n_lines:]
+    lines.append(f"(all of it: {log})")
+    if is_disk_full(folder) or _log_tells_full_disk(folder):
+        lines.append(describe_full_disk(folder))
+    return "\n".join(lines)
+
+
+def _log_tells_full_disk(folder: Path) -> bool:
+    """Whether the engine, or a run in its last words, found the disk full; it may have room now."""
+    with (folder / "snakemake.log").open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_END_BYTES))
+        return NO_SPACE in log.read().decode(errors="replace")

@@ -15,6 +15,9 @@ logger = logging.getLogger(__name__)
 
 JOB_NAME = "job.json"
 FAILURE_NAME = "failure.json"
+NO_SPACE = "No space left on device"  # strerror(ENOSPC), as every program writes it
+# With less than this not even an executed notebook can be written.
+FULL_DISK_BYTES = 2**20
 
 
 class StageError(Exception):
@@ -148,6 +151,22 @@ def failure_record(job: Job, error: StageError) -> dict[str, str]:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "lines": "\n".join(lines),
     }
+
+
+def is_disk_full(folder: Path) -> bool:
+    """Whether there is no room to speak of on a folder's disk; the folder need not exist yet."""
+    return shutil.disk_usage(_existing(folder)).free < FULL_DISK_BYTES
+
+
+def describe_full_disk(folder: Path) -> str:
+    """What to say where a folder's disk was full, in one line."""
+    place = _existing(folder)
+    free_mib = shutil.disk_usage(place).free / 2**20
+    return f"disk full: {free_mib:.0f} MiB free on the disk of {place}; free some and resume"
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def remove_folder(folder: Path) -> None:
