@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,12 +124,13 @@ def run_plan(
     on_poll: called several times a second with `stage/run` -> state.
     """
     names = [row.id for row in rows if row.action == "run"]
-    folder = write_plan(graph, names, local=executor == LOCAL, n_jobs=n_jobs)
-    command = snakemake_command(folder, n_jobs, executor, executor_arguments or [])
+    arguments = executor_arguments or []
+    folder = write_plan(graph, names, executor=executor, executor_arguments=arguments)
+    command = snakemake_command(folder, n_jobs, executor, arguments)
     status, interrupted = _run_command(command, folder, lambda: on_poll(read_states(graph, names)))
     states = read_states(graph, names)
     if not interrupted:
-        states |= _explain_lost(graph, states)
+        states |= _explain_lost(graph, states, executor, arguments)
     on_poll(states)
     failed = [name for name, state in states.items() if state["state"] == "failed"]
     done = [name for name, state in states.items() if state["state"] == "done"]
@@ -143,7 +144,12 @@ def run_plan(
     )
 
 
-def _explain_lost(graph: Graph, states: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _explain_lost(
+    graph: Graph,
+    states: dict[str, dict[str, Any]],
+    executor: str = LOCAL,
+    executor_arguments: Sequence[str] = (),
+) -> dict[str, dict[str, Any]]:
     """A failure for each run whose process ended without a word while nobody stopped the batch."""
     found = {}
     for name, state in states.items():
@@ -153,13 +159,21 @@ def _explain_lost(graph: Graph, states: dict[str, dict[str, Any]]) -> dict[str, 
             reason = "its process was stopped or killed from outside: memory, or a time limit?"
             if is_disk_full(run_dir) or _log_tells_full_disk(engine_dir(graph.profile.name)):
                 reason = describe_full_disk(run_dir)
-            lines = [f"FAILED {node.label}", reason, f"resume: {resume_command(graph, node)}"]
+            resume = resume_command(graph, node, executor, executor_arguments)
+            lines = [f"FAILED {node.label}", reason, f"resume: {resume}"]
             found[name] = {**state, "state": "failed", "lines": "\n".join(lines)}
     return found
 
 
-def write_plan(graph: Graph, names: list[str], *, local: bool, n_jobs: int | None) -> Path:
+def write_plan(
+    graph: Graph,
+    names: list[str],
+    *,
+    executor: str = LOCAL,
+    executor_arguments: Sequence[str] = (),
+) -> Path:
     """Write the batch (plan.json and one job file per run) into a clean engine folder."""
+    local = executor == LOCAL
     folder = engine_dir(graph.profile.name)
     for old in ("done", "state", "jobs", ".snakemake"):  # a dead engine's lock goes with them
         shutil.rmtree(folder / old, ignore_errors=True)
@@ -168,7 +182,8 @@ def write_plan(graph: Graph, names: list[str], *, local: bool, n_jobs: int | Non
     for name in names:
         node = graph.nodes[name]
         job_file = folder / "jobs" / f"{name}.json"
-        write_json_atomic(job_file, asdict(_job(graph, node, local)))
+        resume = resume_command(graph, node, executor, executor_arguments)
+        write_json_atomic(job_file, asdict(_job(graph, node, local, resume)))
         jobs[name] = {
             "job": str(job_file),
             "parents": [parent for parent in node.parent_ids if parent in names],
@@ -184,7 +199,7 @@ def write_plan(graph: Graph, names: list[str], *, local: bool, n_jobs: int | Non
     return folder
 
 
-def _job(graph: Graph, node: Node, local: bool) -> Job:
+def _job(graph: Graph, node: Node, local: bool, resume: str) -> Job:
     data_dir = paths.data_dir()
     profile = graph.profile.name
     return Job(
@@ -199,18 +214,30 @@ def _job(graph: Graph, node: Node, local: bool) -> Job:
         inputs=list(node.identity.inputs),
         threads=node.resources.threads,
         gpu=node.resources.gpu if local else None,
-        resume=resume_command(graph, node),
+        resume=resume,
         state_file=str(_state_file(graph, node.id)),
         engine=machine.identify_process() if local else None,
     )
 
 
-def resume_command(graph: Graph, node: Node) -> str:
-    """The command that carries on from a run, with the same changes of parameters."""
+def resume_command(
+    graph: Graph, node: Node, executor: str = LOCAL, executor_arguments: Sequence[str] = ()
+) -> str:
+    """The command that carries on from a run: same profile, data, executor and changed parameters.
+
+    The data folder is named also where GENOMELM_DATA gave it: the next shell may not know it.
+    """
     command = ["python", "run_all.py", "run", "--profile", graph.profile.name]
     command += ["--from", node.stage]
+    data_dir = paths.data_dir()
+    if data_dir:
+        command += ["--data-dir", str(data_dir)]
+    if executor != LOCAL:
+        command += ["--executor", executor]
     for text in graph.profile.overrides:
         command += ["--set", text]
+    if executor_arguments:
+        command += ["--", *executor_arguments]
     return shlex.join(command)
 
 

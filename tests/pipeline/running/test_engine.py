@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from genomelm_utils.pipeline import engine
+from genomelm_utils.pipeline.cli import build_parser
 from genomelm_utils.pipeline.execute import INTERRUPTED_STATUS
 from genomelm_utils.pipeline.graph import build_graph
 from genomelm_utils.pipeline.progress import Progress, format_duration, summarise_states
@@ -222,13 +224,34 @@ def test_snakemake_error_of_its_own_is_shown(chain):
 
 
 def test_plan_file_holds_stale_runs_and_their_stale_parents_only(chain):
-    folder = engine.write_plan(
-        build_graph("demo"), ["02_train/0.1", "02_train/0.5"], local=True, n_jobs=2
-    )
+    folder = engine.write_plan(build_graph("demo"), ["02_train/0.1", "02_train/0.5"])
     jobs = json.loads((folder / "plan.json").read_text())["jobs"]
     assert list(jobs) == ["02_train/0.1", "02_train/0.5"]
     assert jobs["02_train/0.1"]["parents"] == []
     assert jobs["02_train/0.1"]["resources"]["gpu"] == 0
+
+
+def test_the_resume_command_keeps_what_the_batch_was_started_with(chain, monkeypatch):
+    monkeypatch.setenv("GENOMELM_DATA", str(chain.root / "my data"))
+    graph = build_graph("demo", ["02/0.5.share=0.7"])
+    asked = {"executor": "slurm", "executor_arguments": ["--slurm-status-command", "squeue"]}
+    folder = engine.write_plan(graph, ["02_train/0.5"], **asked)
+    job = json.loads((folder / "jobs/02_train/0.5.json").read_text())
+    expected = (
+        "python run_all.py run --profile demo --from 02_train "
+        f"--data-dir '{chain.root}/my data' --executor slurm --set 02/0.5.share=0.7 "
+        "-- --slurm-status-command squeue"
+    )
+    assert job["resume"] == expected
+    given = build_parser().parse_args(shlex.split(job["resume"])[2:])
+    assert (given.executor, given.executor_arguments) == tuple(asked.values())
+    assert given.data_dir == chain.root / "my data"
+    (folder / "snakemake.log").touch()
+    lost = engine._explain_lost(graph, {"02_train/0.5": {"state": "running"}}, *asked.values())
+    assert lost["02_train/0.5"]["lines"].endswith(f"\nresume: {expected}")
+    monkeypatch.delenv("GENOMELM_DATA")
+    plain = "python run_all.py run --profile demo --from 02_train --set 02/0.5.share=0.7"
+    assert engine.resume_command(graph, graph.nodes["02_train/0.5"]) == plain
 
 
 class Screen:

@@ -29,7 +29,7 @@ def one(project):
 
 def job_file(project, *overrides):
     graph = build_graph("demo", overrides)
-    folder = engine.write_plan(graph, list(graph.nodes), local=True, n_jobs=1)
+    folder = engine.write_plan(graph, list(graph.nodes))
     return folder / "jobs" / "01_data" / "default.json"
 
 
@@ -185,7 +185,7 @@ def test_second_process_on_one_run_is_refused(one):
 
 def test_missing_parent_is_told(chain):
     graph = build_graph("demo")
-    folder = engine.write_plan(graph, list(graph.nodes), local=True, n_jobs=1)
+    folder = engine.write_plan(graph, list(graph.nodes))
     job = execute.load_job(folder / "jobs" / "02_train" / "0.1.json")
     with pytest.raises(work.StageError, match="01_data/default has no results"):
         execute.current_identity(job)
@@ -208,7 +208,7 @@ def test_crash_between_the_two_renames_is_mended(one):
 
 def test_module_edited_while_running_makes_the_run_stale(chain):
     graph = build_graph("demo")
-    folder = engine.write_plan(graph, list(graph.nodes), local=True, n_jobs=1)
+    folder = engine.write_plan(graph, list(graph.nodes))
     job = execute.load_job(folder / "jobs" / "02_train" / "0.1.json")
     identity = graph.nodes["02_train/0.1"].identity
     assert execute._modules_run(identity, job) == identity.modules

@@ -172,6 +172,7 @@ def test_a_lost_process_is_put_down_to_a_full_disk_where_it_was_full(finished, m
     usage = SimpleNamespace(free=free_bytes)
     monkeypatch.setattr("genomelm_utils.pipeline.work.shutil.disk_usage", lambda _: usage)
     log = engine.engine_dir("demo") / "snakemake.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("OSError: [Errno 28] No space left on device\n" if told == "in the log" else "")
     lost = engine._explain_lost(graph, {NAME: {"state": "running"}})[NAME]
     reason = lost["lines"].splitlines()[1]
