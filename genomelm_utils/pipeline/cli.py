@@ -201,6 +201,7 @@ def list_command(given: argparse.Namespace) -> int:
     from genomelm_utils.pipeline.params import notebook_title
     from genomelm_utils.pipeline.progress import format_duration
     from genomelm_utils.pipeline.receipts import load_receipt
+    from genomelm_utils.pipeline.work import recover_unlocked
 
     graph = _graph(given)
     for file in paths.notebook_files():
@@ -208,7 +209,9 @@ def list_command(given: argparse.Namespace) -> int:
         note = "" if nodes else f"  (not in profile {given.profile})"
         sys.stdout.write(f"{file.stem}: {notebook_title(file)}{note}\n")
         for node in nodes:
-            receipt, problem = load_receipt(paths.run_dir(given.profile, node.stage, node.run))
+            folder = paths.run_dir(given.profile, node.stage, node.run)
+            recover_unlocked(folder)
+            receipt, problem = load_receipt(folder)
             if receipt:
                 took = format_duration(receipt.wall_s)
                 problem = f"{receipt.ended}, {took}, {receipt.peak_memory_mib:.0f} MiB"

@@ -19,6 +19,7 @@ from genomelm_utils.pipeline.profile import (
     match_stage,
 )
 from genomelm_utils.pipeline.receipts import Identity, load_receipt, missing_outputs
+from genomelm_utils.pipeline.work import recover_unlocked
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,8 @@ def _match(graph: Graph, text: str, option: str) -> list[str]:
 def plan(graph: Graph, force: bool = False) -> list[PlanRow]:
     """One row per run in running order: `run` or `skip` with the reason, or `not selected`.
 
-    A run that lacks an input file, and a stale one that reads such a run, are `cannot run`.
+    A run that lacks an input file, and a stale one that reads such a run, are `cannot run`. Results
+    that a crash left between their places are put back first.
 
     force: run everything that is selected.
     Reasons in order of precedence: input missing, no receipt, parameters, notebook code, package code, input,
@@ -269,6 +271,7 @@ def plan(graph: Graph, force: bool = False) -> list[PlanRow]:
     blocked: set[str] = set()
     rows = []
     for node in graph.nodes.values():
+        recover_unlocked(paths.run_dir(graph.profile.name, node.stage, node.run))
         reason = stale_reason(graph.profile.name, node, reasons)
         if not reason and force and node.id in graph.selected:
             reason = "forced"

@@ -1,15 +1,19 @@
 """A run's work folders: made beside earlier results, swapped in at the end, kept for resuming."""
 
+import contextlib
 import json
 import logging
 import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genomelm_utils import paths
 from genomelm_utils.pipeline.receipts import write_json_atomic
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +68,38 @@ class Job:
         return self.run_dir.with_name(self.run + suffix)
 
 
-def recover_swap(job: Job) -> None:
-    """Bring back the earlier run where a crash came between the two renames of `swap_in`."""
-    old = job.beside(".old")
-    if old.is_dir() and not job.run_dir.exists():
-        old.rename(job.run_dir)
+def lock_run(run_dir: Path) -> "FileLock":
+    """The lock of a run, not yet taken; taking it raises filelock.Timeout while a process runs it.
+
+    It is the operating system's: it ends with the process that holds it, however it ends.
+    """
+    from filelock import FileLock
+
+    return FileLock(run_dir.with_name(f".{run_dir.name}.lock"), timeout=0)
+
+
+def recover_swap(run_dir: Path) -> None:
+    """Bring back the earlier run where a crash came between the two renames of `swap_in`.
+
+    The caller holds the run's lock.
+    """
+    old = run_dir.with_name(f"{run_dir.name}.old")
+    if old.is_dir() and not run_dir.exists():
+        old.rename(run_dir)
     remove_folder(old)
+
+
+def recover_unlocked(run_dir: Path) -> None:
+    """`recover_swap` where nobody runs it: by those who only look, before they look.
+
+    While a process is between the two renames, or where the folder is not ours, nothing is done.
+    """
+    if run_dir.exists() or not run_dir.with_name(f"{run_dir.name}.old").is_dir():
+        return
+    from filelock import Timeout
+
+    with contextlib.suppress(Timeout, PermissionError), lock_run(run_dir):
+        recover_swap(run_dir)
 
 
 def prepare_work(job: Job, key: str) -> Path:

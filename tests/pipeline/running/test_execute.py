@@ -197,11 +197,11 @@ def test_crash_between_the_two_renames_is_mended(one):
     old = job.beside(".old")
     old.mkdir(parents=True)
     (old / "receipt.json").write_text("{}")
-    work.recover_swap(job)
+    work.recover_swap(job.run_dir)
     assert (job.run_dir / "receipt.json").is_file()
     assert not old.exists()
     old.mkdir()
-    work.recover_swap(job)
+    work.recover_swap(job.run_dir)
     assert job.run_dir.is_dir()
     assert not old.exists()
 

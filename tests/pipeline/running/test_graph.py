@@ -5,7 +5,7 @@ import os
 import pytest
 
 from genomelm_utils.datasets import registry
-from genomelm_utils.pipeline import engine
+from genomelm_utils.pipeline import cli, engine
 from genomelm_utils.pipeline.graph import build_graph, explain_change, plan
 from genomelm_utils.pipeline.receipts import (
     Identity,
@@ -14,6 +14,8 @@ from genomelm_utils.pipeline.receipts import (
     read_receipt,
     write_receipt,
 )
+from genomelm_utils.pipeline.survey import survey_runs
+from genomelm_utils.pipeline.work import lock_run
 
 
 def pretend(project, **options) -> None:
@@ -139,6 +141,26 @@ def test_staleness(chain, what, reasons):
     pretend(chain)
     change(chain, what)
     assert chain.reasons() == reasons
+
+
+@pytest.mark.parametrize("look", ["plan", "survey", "list"])
+def test_results_left_between_two_renames_are_put_back_by_who_looks(chain, look, capsys):
+    """A kill came after the earlier run was put aside, before the new one took its place."""
+    pretend(chain)
+    folder = chain.folder("02_train/0.1")
+    folder.rename(folder.with_name("0.1.old"))
+    with lock_run(folder):  # a process is about to do the second rename
+        assert chain.reasons() == {"02_train/0.1": "no receipt"}
+    assert not folder.exists()
+    if look == "plan":
+        assert chain.reasons() == {}
+    elif look == "survey":
+        assert {view.status for view in survey_runs("demo").runs} == {"done"}
+    else:
+        assert cli.main(["list"]) == cli.OK
+        assert "no receipt" not in capsys.readouterr().out
+    assert (folder / "receipt.json").is_file()
+    assert not folder.with_name("0.1.old").exists()
 
 
 def test_a_lost_file_outside_tables_and_figures_is_noticed(chain):
