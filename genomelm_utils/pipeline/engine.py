@@ -217,6 +217,7 @@ def _job(graph: Graph, node: Node, local: bool, resume: str) -> Job:
         resume=resume,
         state_file=str(_state_file(graph, node.id)),
         engine=machine.identify_process() if local else None,
+        overrides=list(graph.profile.overrides),
     )
 
 

@@ -81,6 +81,7 @@ def execute_job(job: Job) -> Receipt:
         parent_results=_parent_results(job),
         outputs=collect_outputs(work),
         seeds={name: value for name, value in job.params.items() if "seed" in name},
+        overrides=job.overrides,
         git=git,
         versions=machine.package_versions(),
         device=machine.describe_device(job.threads, [n for _, n in (taken or gpus)]),

@@ -18,7 +18,7 @@ from genomelm_utils.pipeline.profile import (
     match_runs,
     match_stage,
 )
-from genomelm_utils.pipeline.receipts import Identity, load_receipt, missing_outputs
+from genomelm_utils.pipeline.receipts import Identity, Receipt, load_receipt, missing_outputs
 from genomelm_utils.pipeline.work import recover_unlocked
 
 
@@ -315,7 +315,7 @@ def stale_reason(profile: str, node: Node, stale: Mapping[str, str]) -> str:
         return problem
     change = explain_change(receipt.identity, node.identity)
     if change:
-        return change
+        return _explain_settings(profile, receipt, node) or change
     changed = [parent for parent in node.parent_ids if parent in stale]
     changed += [
         parent
@@ -328,6 +328,16 @@ def stale_reason(profile: str, node: Node, stale: Mapping[str, str]) -> str:
     return f"outputs missing ({_shorten(missing)})" if missing else ""
 
 
+def _explain_settings(profile: str, receipt: Receipt, node: Node) -> str:
+    """What to say where a run was made with `--set` and the value is not the one of now."""
+    names = _changed(receipt.params, node.params)
+    set_then = {text.partition("=")[0].strip().rpartition(".")[2] for text in receipt.overrides}
+    if not set_then.intersection(names):
+        return ""
+    told = _shorten([_tell_change(receipt.params, node.params, name) for name in names])
+    return f"parameters differ from params/{profile}.yaml (run with --set; {told})"
+
+
 def _results(profile: str, name: str) -> str:
     receipt = load_receipt(paths.run_dir(profile, *name.split("/")))[0]
     return receipt.results_sha256 if receipt else ""
@@ -337,9 +347,7 @@ def explain_change(old: Identity, new: Identity) -> str:
     """The first kind of difference between two identities, in words; empty where they are equal."""
     names = _changed(old.params, new.params)
     if names:
-        values = [
-            f"{name}: {_value(old.params, name)} -> {_value(new.params, name)}" for name in names
-        ]
+        values = [_tell_change(old.params, new.params, name) for name in names]
         return f"parameters ({_shorten(values)})"
     if old.notebook != new.notebook:
         return "notebook code"
@@ -358,6 +366,10 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     missing = object()
     names = dict.fromkeys([*new, *old])
     return [name for name in names if old.get(name, missing) != new.get(name, missing)]
+
+
+def _tell_change(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> str:
+    return f"{name}: {_value(old, name)} -> {_value(new, name)}"
 
 
 def _value(values: Mapping[str, Any], name: str) -> str:

@@ -79,6 +79,7 @@ class Receipt:
     seeds              parameters with `seed` in their name
     parent_results     `stage/run` -> `results_sha256` of the parent as it was read
     outputs            path inside the run folder -> {"sha256", "bytes"}
+    overrides          the `--set` texts of the command that ran it
     git                {"commit": str | None, "diff_sha256": str | None}; None = clean, or no git
     device             {"cpu", "cores", "threads", "gpus"}
     started, ended     UTC, ISO 8601
@@ -97,6 +98,7 @@ class Receipt:
     parent_results: dict[str, str]
     outputs: dict[str, dict[str, Any]]
     seeds: dict[str, Any] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
     git: dict[str, str | None] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     device: dict[str, Any] = field(default_factory=dict)
@@ -192,6 +194,7 @@ def load_receipt(folder: Path) -> tuple[Receipt | None, str]:
         return None, f"damaged receipt ({error})"
     if not isinstance(values, dict) or values.get("format") != RECEIPT_FORMAT:
         return None, f"damaged receipt (expected format {RECEIPT_FORMAT})"
+    values.setdefault("overrides", [])  # receipts of before they were recorded hold as well
     wanted = {item.name for item in fields(Receipt)}
     if wanted != set(values):
         odd = ", ".join(sorted(wanted.symmetric_difference(values)))

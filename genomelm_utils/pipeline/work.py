@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ class Job:
     parents   parameter -> `stage/run` ids; inputs names of data files
     gpu       GPUs to reserve on this machine; None leaves the choice to the cluster
     resume    the command that carries on after a failure
+    overrides the `--set` texts of the command
     engine    process and its start time, which the run shall not outlive; None on a cluster
     """
 
@@ -57,6 +58,7 @@ class Job:
     resume: str
     state_file: str
     engine: list[float] | None = None
+    overrides: list[str] = field(default_factory=list)
 
     @property
     def run_dir(self) -> Path:

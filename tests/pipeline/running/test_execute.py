@@ -64,6 +64,7 @@ def test_success_leaves_results_and_a_receipt_that_tells_all(one):
     receipt = read_receipt(folder)
     assert receipt.params == {"seed": 1, "n": 5, "text": odd}
     assert receipt.seeds == {"seed": 1}
+    assert receipt.overrides == settings
     assert set(receipt.outputs) == {"executed.ipynb", "tables/x.csv"}
     assert receipt.wall_s > 0
     assert receipt.peak_memory_mib > 10

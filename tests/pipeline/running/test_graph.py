@@ -1,5 +1,6 @@
 """The graph of runs, and the truth table of staleness: which change makes what stale, and why."""
 
+import html
 import os
 
 import pytest
@@ -14,6 +15,7 @@ from genomelm_utils.pipeline.receipts import (
     read_receipt,
     write_receipt,
 )
+from genomelm_utils.pipeline.report import build_report
 from genomelm_utils.pipeline.survey import survey_runs
 from genomelm_utils.pipeline.work import lock_run
 
@@ -41,6 +43,7 @@ def pretend(project, **options) -> None:
             parents_by_param={name: list(ids) for name, ids in node.parents.items()},
             parent_results=parents,
             outputs=collect_outputs(folder),
+            overrides=list(options.get("overrides", [])),
         )
         write_receipt(folder, receipt)
 
@@ -169,6 +172,21 @@ def test_a_lost_file_outside_tables_and_figures_is_noticed(chain):
     assert chain.reasons() == {}
     store.unlink()
     assert chain.reasons()["01_data/default"] == "outputs missing (store/codes.npy)"
+
+
+def test_runs_made_with_set_say_so_afterwards(chain):
+    pretend(chain, overrides=["02/0.5.share=0.7"])
+    assert chain.reasons(overrides=["02/0.5.share=0.7"]) == {}
+    told = "parameters differ from params/demo.yaml (run with --set; share: 0.7 -> 0.5)"
+    assert chain.reasons() == {"02_train/0.5": told}
+    (stale,) = [view for view in survey_runs("demo").runs if view.status == "stale"]
+    assert stale.reason == told
+    index = build_report("demo")
+    assert told in html.unescape(index.read_text())
+    page = index.parent / "runs" / "02_train" / "0.5" / "index.html"
+    assert told in html.unescape(page.read_text())
+    change(chain, "parameter")  # another value, in the file
+    assert chain.reasons()["01_data/default"] == "parameters (n: 3 -> 4)"
 
 
 def test_damaged_receipt_is_named(chain):

@@ -47,6 +47,15 @@ def test_round_trip(project):
     assert list(read_receipts("demo")) == ["01_data/default"]
 
 
+def test_a_receipt_of_before_settings_were_recorded_holds(tmp_path):
+    write_receipt(tmp_path, make_receipt())
+    file = tmp_path / "receipt.json"
+    values = json.loads(file.read_text())
+    del values["overrides"]
+    file.write_text(json.dumps(values))
+    assert read_receipt(tmp_path) == make_receipt()
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
