@@ -263,9 +263,9 @@ def plan(graph: Graph, force: bool = False) -> list[PlanRow]:
     that a crash left between their places are put back first.
 
     force: run everything that is selected.
-    Reasons in order of precedence: input missing, no receipt, parameters, notebook code, package code, input,
-    parent, outputs missing, forced. Raises ValueError when a selected run needs a parent that is
-    neither selected nor up to date, naming the command to run.
+    Reasons in order of precedence: input missing, no receipt, parameters, notebook code, package
+    code, input, parent, outputs missing, forced. Raises ValueError when a selected run needs a
+    parent that is neither selected nor up to date, naming the command to run.
     """
     reasons: dict[str, str] = {}
     blocked: set[str] = set()
