@@ -15,7 +15,6 @@ from genomelm_utils.pipeline.inputs import hash_inputs, locate_input, registry_n
 from genomelm_utils.pipeline.params import Schema, check_params, read_schema
 from genomelm_utils.pipeline.profile import match_runs
 from genomelm_utils.pipeline.receipts import (
-    OUTPUT_FOLDERS,
     Identity,
     Receipt,
     load_receipt,
@@ -330,7 +329,7 @@ def _prepare_scratch(folder: Path, key: str) -> str:
         same = json.loads(file.read_text())["key"] == key
     except (OSError, ValueError, KeyError, TypeError):
         same = False
-    left = [name for name in OUTPUT_FOLDERS if (folder / name).is_dir()]
+    left = sorted(path.name for path in folder.iterdir() if path.is_dir())
     if not same:
         # the key first: without it a half-emptied folder is never taken for a whole one
         file.unlink(missing_ok=True)
