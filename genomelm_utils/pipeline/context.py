@@ -324,6 +324,7 @@ def _open(schema: Schema, values: dict[str, Any], stage: str) -> Run:
 
 def _prepare_scratch(folder: Path, key: str) -> str:
     """Empty an interactive run's folder unless its results are of the same key; what was done."""
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / KEY_NAME
     try:
         same = json.loads(file.read_text())["key"] == key
