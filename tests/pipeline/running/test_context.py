@@ -64,7 +64,7 @@ def test_interactive_results_stay_for_the_same_run(finished):
     again = open_run("02_train", dict(VALUES))
     assert all(file.is_file() for file in files)
     assert "scratch space" in again.describe()
-    assert "what was there (tables, figures, checkpoints) is kept" in again.describe()
+    assert "what was there (checkpoints, figures, tables) is kept" in again.describe()
 
 
 @pytest.mark.parametrize("changed", ["parameter", "package code", "notebook", "parent", "no key"])
