@@ -191,9 +191,11 @@ def audit_genome(name: str, store: BaseStore) -> pd.DataFrame:
     """One row that describes a genome: records, bases, shares of N, GC and soft mask, repeats.
 
     `n_share` counts every base that is not A, C, G or T; GC is over definite bases;
-    `repeated_records` are records identical to an earlier one.
+    `repeated_records` are records identical to an earlier one; `skipped_records` those of the
+    FASTA files that were left out because they are empty, named in `skipped_names`.
     """
     records = store.records
+    skipped = [name for source in store.info["sources"] for name in source["skipped"]]
     digests = [
         hashlib.sha256(np.ascontiguousarray(store.codes[start : start + length])).digest()
         for start, length in zip(records["start"], records["length"], strict=True)
@@ -210,6 +212,8 @@ def audit_genome(name: str, store: BaseStore) -> pd.DataFrame:
         "soft_masked_share": soft_bp / store.n_bases,
         "definite_runs": len(store.runs),
         "repeated_records": len(digests) - len(set(digests)),
+        "skipped_records": len(skipped),
+        "skipped_names": ", ".join(skipped),
     }
     return pd.DataFrame([row])
 

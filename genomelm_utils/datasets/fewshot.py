@@ -305,7 +305,8 @@ def _dropped(
         {
             "part": [part] * len(index),
             "name": [rows.names[i] for i in index],
-            "label": [int(rows.labels[i]) for i in index],
+            # a type of its own also when empty: joined tables keep whole labels
+            "label": np.array([rows.labels[i] for i in index], dtype=np.int64),
             "reason": [why] * len(index),
         }
     )

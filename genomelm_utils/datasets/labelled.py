@@ -20,8 +20,8 @@ _SPACE, _NEWLINE = ord(" "), ord("\n")
 
 
 def no_rows_skipped() -> pd.DataFrame:
-    """An empty table of skipped rows: line, name, reason."""
-    return pd.DataFrame({"line": [], "name": [], "reason": []})
+    """An empty table of skipped rows: line, name, label (as it is written), reason."""
+    return pd.DataFrame({"line": [], "name": [], "label": [], "reason": []})
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,9 @@ def _parse_table(raw: bytes, path: Path) -> pd.DataFrame:
 
 def _skip_empty(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     empty = table["sequence"] == ""
-    skipped = table.loc[empty, ["line", "name"]].assign(reason="no sequence")
+    label = table["label"].str.strip() if "label" in table else ""
+    skipped = table.assign(label=label, reason="no sequence")
+    skipped = skipped.loc[empty, ["line", "name", "label", "reason"]]
     if empty.all():
         raise ValueError(f"{path}: no row has a sequence")
     return table[~empty], skipped.reset_index(drop=True)

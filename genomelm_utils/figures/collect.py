@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,8 @@ def _numbers(values: pd.Series) -> dict[str, float | None]:
 def publish(run: Run, tables: dict[str, pd.DataFrame]) -> Path:
     """Writes numbers.json and copies figures and tables to figures/<profile>/; that folder.
 
+    The copy takes the place of an earlier one when it is complete.
+
     The README's main table is `main_accuracy.md` there. A run outside a batch publishes nothing
     outside its own folder.
     """
@@ -257,9 +260,14 @@ def publish(run: Run, tables: dict[str, pd.DataFrame]) -> Path:
     if run.profile == INTERACTIVE:
         return folder
     target = paths.figures_dir() / run.profile
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for file in [*run.path("figures").iterdir(), *folder.iterdir()]:
-        shutil.copyfile(file, target / file.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+        new, old = Path(scratch) / "new", Path(scratch) / "old"
+        new.mkdir()
+        for file in [*run.path("figures").iterdir(), *folder.iterdir()]:
+            shutil.copyfile(file, new / file.name)
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
     logger.info("published %d files to %s", len(list(target.iterdir())), target)
     return target

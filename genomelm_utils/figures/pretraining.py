@@ -53,7 +53,8 @@ def plot_pretraining(table: pd.DataFrame, baselines: pd.DataFrame, ax: Axes) -> 
             label = f"_{name}" if i else name
             ax.axhline(bits, color=OKABE_ITO["grey"], ls=style, lw=0.8, label=label)
     ax.set(xlabel="optimiser step", ylabel="bits per hidden base")
-    ax.legend(fontsize=5.5, handlelength=2.6)
+    # lines of the baselines run behind it
+    ax.legend(fontsize=5.5, handlelength=2.6, frameon=True, framealpha=0.85, edgecolor="none")
     return ax
 
 

@@ -1,6 +1,7 @@
 """The commands of run_all.py: run, plan, list, verify, diff, report."""
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
@@ -84,9 +85,20 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         sys.stderr.write(f"run_all.py: {error}\n")
         return USER_ERROR
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stderr.write(f"run_all.py: {_describe_full_disk(given)}\n")
+        return FAILED
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
+
+
+def _describe_full_disk(given: argparse.Namespace) -> str:
+    from genomelm_utils.pipeline.work import describe_full_disk
+
+    return describe_full_disk(paths.runs_dir(given.profile))
 
 
 def _graph(given: argparse.Namespace) -> "Graph":
@@ -109,10 +121,10 @@ def run(given: argparse.Namespace) -> int:
         rows = plan(graph, given.force)
         names = [row.id for row in rows if row.action == "run"]
         n_skipped = sum(row.action == "skip" for row in rows)
+        engine.check_inputs(graph, rows)
         if not names:
             sys.stdout.write(f"profile {given.profile}: all {n_skipped} runs are up to date\n")
-            return OK
-        engine.check_inputs(graph, rows)
+            return OK if _report_is_current(given.profile) else _write_report(given.profile)
         sys.stdout.write(f"profile {given.profile}: {len(names)} to run, {n_skipped} up to date\n")
         labels = {name: graph.nodes[name].label for name in names}
         with Progress(labels, sys.stdout) as progress:
@@ -142,6 +154,18 @@ def _tell_outcome(outcome: "Outcome") -> int:
     return FAILED
 
 
+def _report_is_current(profile: str) -> bool:
+    """Whether there is a report that was written after the newest receipt."""
+    from genomelm_utils.pipeline.receipts import RECEIPT_NAME, run_folders
+
+    index = paths.report_dir(profile) / "index.html"
+    if not index.is_file():
+        return False
+    receipts = (folder / RECEIPT_NAME for folder in run_folders(profile))
+    times_ns = (receipt.stat().st_mtime_ns for receipt in receipts if receipt.is_file())
+    return index.stat().st_mtime_ns >= max(times_ns, default=0)
+
+
 def _write_report(profile: str) -> int:
     """Write the report; a report that cannot be written is told, and fails the command."""
     from genomelm_utils.pipeline.report import build_report
@@ -166,7 +190,9 @@ def plan_command(given: argparse.Namespace) -> int:
         label = graph.nodes[row.id].label
         sys.stdout.write(f"{label:<{width}}  {row.action:<12}  {row.reason}\n")
     n_run = sum(row.action == "run" for row in rows)
-    sys.stdout.write(f"{n_run} of {len(rows)} would run\n")
+    n_blocked = sum(row.action == "cannot run" for row in rows)
+    blocked = f", {n_blocked} cannot" if n_blocked else ""
+    sys.stdout.write(f"{n_run} of {len(rows)} would run{blocked}\n")
     return OK
 
 
@@ -175,6 +201,7 @@ def list_command(given: argparse.Namespace) -> int:
     from genomelm_utils.pipeline.params import notebook_title
     from genomelm_utils.pipeline.progress import format_duration
     from genomelm_utils.pipeline.receipts import load_receipt
+    from genomelm_utils.pipeline.work import recover_unlocked
 
     graph = _graph(given)
     for file in paths.notebook_files():
@@ -182,10 +209,14 @@ def list_command(given: argparse.Namespace) -> int:
         note = "" if nodes else f"  (not in profile {given.profile})"
         sys.stdout.write(f"{file.stem}: {notebook_title(file)}{note}\n")
         for node in nodes:
-            receipt, problem = load_receipt(paths.run_dir(given.profile, node.stage, node.run))
+            folder = paths.run_dir(given.profile, node.stage, node.run)
+            recover_unlocked(folder)
+            receipt, problem = load_receipt(folder)
             if receipt:
                 took = format_duration(receipt.wall_s)
                 problem = f"{receipt.ended}, {took}, {receipt.peak_memory_mib:.0f} MiB"
+            if node.missing:
+                problem += f"; input missing ({', '.join(node.missing)}), cannot run"
             sys.stdout.write(f"    {node.run}: {problem}\n")
     return OK
 

@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genomelm_utils import paths
+from genomelm_utils.pipeline.code import hash_notebook
 from genomelm_utils.pipeline.inputs import hash_inputs, locate_input, registry_names
 from genomelm_utils.pipeline.params import Schema, check_params, read_schema
 from genomelm_utils.pipeline.profile import match_runs
-from genomelm_utils.pipeline.receipts import Receipt, load_receipt, read_receipt, run_folders
+from genomelm_utils.pipeline.receipts import (
+    Identity,
+    Receipt,
+    load_receipt,
+    read_receipt,
+    run_folders,
+    write_json_atomic,
+)
+from genomelm_utils.pipeline.work import remove_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
 JOB_VARIABLE = "GENOMELM_JOB"
 INTERACTIVE = "interactive"
 DEMO = "demo"
+KEY_NAME = "key.json"
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 PNG_DPI = 200
 
@@ -85,6 +95,7 @@ class Run:
     profile, stage, run   what is running; profile is `interactive` outside a batch
     dir                   its folder
     params                all parameters, as the notebook holds them
+    note                  a remark on the folder, for `describe`
     """
 
     def __init__(
@@ -97,12 +108,14 @@ class Run:
         params: dict[str, Any],
         schema: Schema,
         parents: dict[str, list[Parent]],
+        note: str = "",
     ) -> None:
         self.profile = profile
         self.stage = stage
         self.run = run
         self.dir = folder
         self.params = params
+        self.note = note
         self._schema = schema
         self._parents = parents
 
@@ -213,7 +226,8 @@ class Run:
             lines.append(f"  {parameter.name:<{width}} = {value!r}  ({parameter.meaning})")
         for name, parents in self._parents.items():
             lines.append(f"  {name} reads {', '.join(str(p.dir) for p in parents) or 'nothing'}")
-        return "\n".join([*lines, f"  writes {self.dir}"])
+        lines.append(f"  writes {self.dir}")
+        return "\n".join([*lines, f"  {self.note}"] if self.note else lines)
 
     def __repr__(self) -> str:
         return f"Run({self.stage}/{self.run}, profile {self.profile}, in {self.dir})"
@@ -232,7 +246,9 @@ def open_run(stage: str, notebook_globals: dict[str, Any]) -> Run:
     """The run a notebook belongs to; the first line of every notebook after its parameters.
 
     In a batch it is the job's. Otherwise (JupyterLab) results go to data/runs/interactive, and
-    parents are those of the demo profile.
+    parents are those of the demo profile. That folder is scratch space: what lies there is deleted
+    when parameters, code, data or parents differ from those it was made with, and kept when they
+    are the same, so that an interrupted training goes on.
 
     stage: the notebook's own name, such as `02_pmi_ranking`. notebook_globals: `globals()`.
     Raises ValueError for values that do not fit the parameters cell, FileNotFoundError for a
@@ -274,7 +290,7 @@ def _open_job(stage: str, schema: Schema, values: dict[str, Any], job_file: Path
 
 
 def _open(schema: Schema, values: dict[str, Any], stage: str) -> Run:
-    parents = {}
+    parents, inputs = {}, {}
     for parameter in schema.parameters:
         if parameter.run_of:
             value = values[parameter.name]
@@ -290,9 +306,10 @@ def _open(schema: Schema, values: dict[str, Any], stage: str) -> Run:
         if parameter.is_data:
             value = values[parameter.name]
             names = [name for name in (value if parameter.is_list else [value]) if name]
-            hash_inputs(names, f"{stage}.{parameter.name}")
+            inputs |= hash_inputs(names, f"{stage}.{parameter.name}")
+    read = {p.receipt.id: p.receipt.key for found in parents.values() for p in found}
+    identity = Identity(values, *hash_notebook(paths.notebook_file(stage)), inputs, read)
     folder = paths.run_dir(INTERACTIVE, stage, "default")
-    folder.mkdir(parents=True, exist_ok=True)
     return Run(
         profile=INTERACTIVE,
         stage=stage,
@@ -301,7 +318,28 @@ def _open(schema: Schema, values: dict[str, Any], stage: str) -> Run:
         params=values,
         schema=schema,
         parents=parents,
+        note=_prepare_scratch(folder, identity.key),
     )
+
+
+def _prepare_scratch(folder: Path, key: str) -> str:
+    """Empty an interactive run's folder unless its results are of the same key; what was done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / KEY_NAME
+    try:
+        same = json.loads(file.read_text())["key"] == key
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    left = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    if not same:
+        # the key first: without it a half-emptied folder is never taken for a whole one
+        file.unlink(missing_ok=True)
+        for name in left:
+            remove_folder(folder / name)
+        write_json_atomic(file, {"key": key})
+    done = "kept" if same else "deleted: it was made with other parameters, code, data or parents"
+    found = f"; what was there ({', '.join(left)}) is {done}" if left else ""
+    return f"scratch space, emptied when parameters, code, data or parents change{found}"
 
 
 def _finished_runs(stage: str) -> list[str]:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +22,13 @@ from genomelm_utils.pipeline import machine
 from genomelm_utils.pipeline.graph import Graph, Node, PlanRow
 from genomelm_utils.pipeline.inputs import fetch_inputs, registry_hashes
 from genomelm_utils.pipeline.receipts import write_json_atomic
-from genomelm_utils.pipeline.work import Job
+from genomelm_utils.pipeline.work import NO_SPACE, Job, describe_full_disk, is_disk_full
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 LOCAL = "local"
 POLL_S = 0.2
 STOP_S = 20.0
+LOG_END_BYTES = 100_000
 REMOTE_JOBS = 100
 REMOTE_LATENCY_S = 60  # a shared file system may show a file late
 
@@ -88,7 +89,14 @@ def hold_profile(profile: str) -> Iterator[None]:
 
 
 def check_inputs(graph: Graph, rows: list[PlanRow]) -> None:
-    """Have every registry file of the stages that will run; see `fetch_inputs`."""
+    """Have every registry file of the stages that will run; see `fetch_inputs`.
+
+    Raises FileNotFoundError naming every file that a selected stage lacks.
+    """
+    blocked = [graph.nodes[row.id] for row in rows if row.action == "cannot run"]
+    lacking = dict.fromkeys(text for node in blocked for text in node.missing.values())
+    if lacking:
+        raise FileNotFoundError("\n".join(lacking))
     known = registry_hashes()
     needed: dict[str, list[str]] = {}
     for row in rows:
@@ -116,12 +124,13 @@ def run_plan(
     on_poll: called several times a second with `stage/run` -> state.
     """
     names = [row.id for row in rows if row.action == "run"]
-    folder = write_plan(graph, names, local=executor == LOCAL, n_jobs=n_jobs)
-    command = snakemake_command(folder, n_jobs, executor, executor_arguments or [])
+    arguments = executor_arguments or []
+    folder = write_plan(graph, names, executor=executor, executor_arguments=arguments)
+    command = snakemake_command(folder, n_jobs, executor, arguments)
     status, interrupted = _run_command(command, folder, lambda: on_poll(read_states(graph, names)))
     states = read_states(graph, names)
     if not interrupted:
-        states |= _explain_lost(graph, states)
+        states |= _explain_lost(graph, states, executor, arguments)
     on_poll(states)
     failed = [name for name, state in states.items() if state["state"] == "failed"]
     done = [name for name, state in states.items() if state["state"] == "done"]
@@ -131,24 +140,40 @@ def run_plan(
         failed=failed,
         failures={name: states[name].get("lines", "") for name in failed},
         interrupted=interrupted,
-        engine_error=_log_end(folder) if missing and not failed and not interrupted else "",
+        engine_error=_explain_engine(folder) if missing and not failed and not interrupted else "",
     )
 
 
-def _explain_lost(graph: Graph, states: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _explain_lost(
+    graph: Graph,
+    states: dict[str, dict[str, Any]],
+    executor: str = LOCAL,
+    executor_arguments: Sequence[str] = (),
+) -> dict[str, dict[str, Any]]:
     """A failure for each run whose process ended without a word while nobody stopped the batch."""
     found = {}
     for name, state in states.items():
         if state["state"] in ("running", "interrupted"):
             node = graph.nodes[name]
+            run_dir = paths.run_dir(graph.profile.name, node.stage, node.run)
             reason = "its process was stopped or killed from outside: memory, or a time limit?"
-            lines = [f"FAILED {node.label}", reason, f"resume: {resume_command(graph, node)}"]
+            if is_disk_full(run_dir) or _log_tells_full_disk(engine_dir(graph.profile.name)):
+                reason = describe_full_disk(run_dir)
+            resume = resume_command(graph, node, executor, executor_arguments)
+            lines = [f"FAILED {node.label}", reason, f"resume: {resume}"]
             found[name] = {**state, "state": "failed", "lines": "\n".join(lines)}
     return found
 
 
-def write_plan(graph: Graph, names: list[str], *, local: bool, n_jobs: int | None) -> Path:
+def write_plan(
+    graph: Graph,
+    names: list[str],
+    *,
+    executor: str = LOCAL,
+    executor_arguments: Sequence[str] = (),
+) -> Path:
     """Write the batch (plan.json and one job file per run) into a clean engine folder."""
+    local = executor == LOCAL
     folder = engine_dir(graph.profile.name)
     for old in ("done", "state", "jobs", ".snakemake"):  # a dead engine's lock goes with them
         shutil.rmtree(folder / old, ignore_errors=True)
@@ -157,7 +182,8 @@ def write_plan(graph: Graph, names: list[str], *, local: bool, n_jobs: int | Non
     for name in names:
         node = graph.nodes[name]
         job_file = folder / "jobs" / f"{name}.json"
-        write_json_atomic(job_file, asdict(_job(graph, node, local)))
+        resume = resume_command(graph, node, executor, executor_arguments)
+        write_json_atomic(job_file, asdict(_job(graph, node, local, resume)))
         jobs[name] = {
             "job": str(job_file),
             "parents": [parent for parent in node.parent_ids if parent in names],
@@ -173,7 +199,7 @@ def write_plan(graph: Graph, names: list[str], *, local: bool, n_jobs: int | Non
     return folder
 
 
-def _job(graph: Graph, node: Node, local: bool) -> Job:
+def _job(graph: Graph, node: Node, local: bool, resume: str) -> Job:
     data_dir = paths.data_dir()
     profile = graph.profile.name
     return Job(
@@ -188,18 +214,31 @@ def _job(graph: Graph, node: Node, local: bool) -> Job:
         inputs=list(node.identity.inputs),
         threads=node.resources.threads,
         gpu=node.resources.gpu if local else None,
-        resume=resume_command(graph, node),
+        resume=resume,
         state_file=str(_state_file(graph, node.id)),
         engine=machine.identify_process() if local else None,
+        overrides=list(graph.profile.overrides),
     )
 
 
-def resume_command(graph: Graph, node: Node) -> str:
-    """The command that carries on from a run, with the same changes of parameters."""
+def resume_command(
+    graph: Graph, node: Node, executor: str = LOCAL, executor_arguments: Sequence[str] = ()
+) -> str:
+    """The command that carries on from a run: same profile, data, executor and changed parameters.
+
+    The data folder is named also where GENOMELM_DATA gave it: the next shell may not know it.
+    """
     command = ["python", "run_all.py", "run", "--profile", graph.profile.name]
     command += ["--from", node.stage]
+    data_dir = paths.data_dir()
+    if data_dir:
+        command += ["--data-dir", str(data_dir)]
+    if executor != LOCAL:
+        command += ["--executor", executor]
     for text in graph.profile.overrides:
         command += ["--set", text]
+    if executor_arguments:
+        command += ["--", *executor_arguments]
     return shlex.join(command)
 
 
@@ -311,6 +350,18 @@ def stop_process(process: subprocess.Popen) -> None:
         process.wait()
 
 
-def _log_end(folder: Path, n_lines: int = 20) -> str:
-    lines = (folder / "snakemake.log").read_text(errors="replace").splitlines()
-    return "\n".join([*lines[-n_lines:], f"(all of it: {folder / 'snakemake.log'})"])
+def _explain_engine(folder: Path, n_lines: int = 20) -> str:
+    """The end of the engine's log; below it what a full disk kept from being written."""
+    log = folder / "snakemake.log"
+    lines = log.read_text(errors="replace").splitlines()[-n_lines:]
+    lines.append(f"(all of it: {log})")
+    if is_disk_full(folder) or _log_tells_full_disk(folder):
+        lines.append(describe_full_disk(folder))
+    return "\n".join(lines)
+
+
+def _log_tells_full_disk(folder: Path) -> bool:
+    """Whether the engine, or a run in its last words, found the disk full; it may have room now."""
+    with (folder / "snakemake.log").open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_END_BYTES))
+        return NO_SPACE in log.read().decode(errors="replace")

@@ -36,6 +36,7 @@ from genomelm_utils.pipeline.work import (
     StageError,
     failure_record,
     keep_failure,
+    lock_run,
     prepare_work,
     recover_swap,
     swap_in,
@@ -56,7 +57,7 @@ def execute_job(job: Job) -> Receipt:
     Raises StageError with cell and message; the earlier good run is then untouched.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    recover_swap(job)
+    recover_swap(job.run_dir)
     identity = current_identity(job)
     work = prepare_work(job, identity.key)
     git = machine.git_state()
@@ -80,6 +81,7 @@ def execute_job(job: Job) -> Receipt:
         parent_results=_parent_results(job),
         outputs=collect_outputs(work),
         seeds={name: value for name, value in job.params.items() if "seed" in name},
+        overrides=job.overrides,
         git=git,
         versions=machine.package_versions(),
         device=machine.describe_device(job.threads, [n for _, n in (taken or gpus)]),
@@ -166,7 +168,7 @@ def _tell(job: Job, state: str, **more: Any) -> None:
 
 def main(arguments: list[str]) -> int:
     """Execute the job of a file. Status 0, 1 after a failure, 130 where it was interrupted."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     if len(arguments) != 1:
         sys.exit("usage: python -m genomelm_utils.pipeline.execute job.json")
@@ -180,7 +182,7 @@ def main(arguments: list[str]) -> int:
         watch_engine(job.engine)
     job.run_dir.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(job.run_dir.with_name(f".{job.run}.lock"), timeout=0):
+        with lock_run(job.run_dir):
             return _execute_and_tell(job)
     except Timeout:
         lines = f"FAILED {job.label}\nanother process is running it; wait for it, or stop it"

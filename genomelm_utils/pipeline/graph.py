@@ -18,7 +18,8 @@ from genomelm_utils.pipeline.profile import (
     match_runs,
     match_stage,
 )
-from genomelm_utils.pipeline.receipts import Identity, load_receipt, missing_outputs
+from genomelm_utils.pipeline.receipts import Identity, Receipt, load_receipt, missing_outputs
+from genomelm_utils.pipeline.work import recover_unlocked
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Node:
     params    all parameters; names of runs are expanded (`*` is replaced by what it stands for)
     parents   parameter -> `stage/run` ids it reads
     identity  what the result depends on; `key` is its hash
+    missing   input file that is not there -> a sentence on it; such a run cannot be started
     """
 
     stage: str
@@ -36,6 +38,7 @@ class Node:
     parents: dict[str, tuple[str, ...]]
     resources: Resources
     identity: Identity
+    missing: dict[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -86,7 +89,10 @@ class Graph:
 
 @dataclass(frozen=True)
 class PlanRow:
-    """What happens to one run, and why; `action` is `run`, `skip`, or `not selected`."""
+    """What happens to one run, and why.
+
+    action  `run`, `skip`, `not selected`, or `cannot run` for want of an input file
+    """
 
     stage: str
     run: str
@@ -119,7 +125,10 @@ def build_graph(
     from_stage: str = "",
     until: str = "",
 ) -> Graph:
-    """The graph of a profile, checked: parameters, runs that exist, no circle, inputs that exist.
+    """The graph of a profile, checked: parameters, runs that exist, no circle.
+
+    An input file that is not there is noted in its run (`Node.missing`): only that run and those
+    that read it cannot be started.
 
     overrides: `--set` texts. only, from_stage, until: stages by number, name or the part after the
     number, each optionally with `/run`; `only` selects just these, `from_stage` these and what
@@ -131,24 +140,15 @@ def build_graph(
     order = _sort(parents)
     notebooks = {stage: hash_notebook(paths.notebook_file(stage)) for stage in loaded.schemas}
     nodes: dict[str, Node] = {}
-    problems: list[str] = []
     for name in order:
         stage, run = name.split("/")
-        try:
-            inputs = _input_hashes(loaded, stage, run, params[name])
-        except FileNotFoundError as error:
-            problems.append(str(error))
-            continue
-        if any(parent not in nodes for parent in _flatten(parents[name])):
-            continue  # a problem above is already noted
+        inputs, missing = _input_hashes(loaded, stage, run, params[name])
         notebook, modules = notebooks[stage]
         keys = {parent: nodes[parent].key for parent in _flatten(parents[name])}
         identity = Identity(params[name], notebook, modules, inputs, keys)
         nodes[name] = Node(
-            stage, run, params[name], parents[name], loaded.resources[stage], identity
+            stage, run, params[name], parents[name], loaded.resources[stage], identity, missing
         )
-    if problems:
-        raise FileNotFoundError("\n".join(dict.fromkeys(problems)))
     graph = Graph(loaded, nodes)
     return Graph(loaded, nodes, frozenset(_select(graph, list(only), from_stage, until)))
 
@@ -212,15 +212,23 @@ def _sort(parents: dict[str, dict[str, tuple[str, ...]]]) -> list[str]:
     return order
 
 
-def _input_hashes(profile: Profile, stage: str, run: str, params: dict[str, Any]) -> dict[str, str]:
-    hashes = {}
+def _input_hashes(
+    profile: Profile, stage: str, run: str, params: dict[str, Any]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """File -> hash of its content, and file -> a sentence for those that are not there."""
+    hashes: dict[str, str] = {}
+    missing: dict[str, str] = {}
     for parameter in profile.schemas[stage].parameters:
         if parameter.is_data:
             value = params[parameter.name]
             names = value if parameter.is_list else [value]
             where = f"params/{profile.name}.yaml: {stage}/{run}.{parameter.name}"
-            hashes |= hash_inputs([name for name in names if name], where)
-    return hashes
+            for name in filter(None, names):
+                try:
+                    hashes |= hash_inputs([name], where)
+                except FileNotFoundError as error:
+                    missing[name] = str(error)
+    return hashes, missing
 
 
 def _select(graph: Graph, only: list[str], from_stage: str, until: str) -> set[str]:
@@ -251,23 +259,31 @@ def _match(graph: Graph, text: str, option: str) -> list[str]:
 def plan(graph: Graph, force: bool = False) -> list[PlanRow]:
     """One row per run in running order: `run` or `skip` with the reason, or `not selected`.
 
+    A run that lacks an input file, and a stale one that reads such a run, are `cannot run`. Results
+    that a crash left between their places are put back first.
+
     force: run everything that is selected.
-    Reasons in order of precedence: no receipt, parameters, notebook code, package code, input,
-    parent, outputs missing, forced. Raises ValueError when a selected run needs a parent that is
-    neither selected nor up to date, naming the command to run.
+    Reasons in order of precedence: input missing, no receipt, parameters, notebook code, package
+    code, input, parent, outputs missing, forced. Raises ValueError when a selected run needs a
+    parent that is neither selected nor up to date, naming the command to run.
     """
     reasons: dict[str, str] = {}
+    blocked: set[str] = set()
     rows = []
     for node in graph.nodes.values():
+        recover_unlocked(paths.run_dir(graph.profile.name, node.stage, node.run))
         reason = stale_reason(graph.profile.name, node, reasons)
         if not reason and force and node.id in graph.selected:
             reason = "forced"
+        above = [parent for parent in node.parent_ids if parent in blocked]
+        if node.missing or (reason and above):
+            blocked.add(node.id)
+            reason = reason if node.missing else f"reads {_shorten(above)}, which cannot run"
+        action = "not selected"
         if node.id in graph.selected:
             _check_parents(graph, node, reason, reasons)
-            row = PlanRow(node.stage, node.run, "run" if reason else "skip", reason or "up to date")
-        else:
-            row = PlanRow(node.stage, node.run, "not selected", reason or "up to date")
-        rows.append(row)
+            action = "cannot run" if node.id in blocked else "run" if reason else "skip"
+        rows.append(PlanRow(node.stage, node.run, action, reason or "up to date"))
         if reason:
             reasons[node.id] = reason
     return rows
@@ -291,13 +307,15 @@ def stale_reason(profile: str, node: Node, stale: Mapping[str, str]) -> str:
 
     stale: `stage/run` -> reason, for the parents that are known to be stale.
     """
+    if node.missing:
+        return f"input missing ({_shorten(list(node.missing))})"
     folder = paths.run_dir(profile, node.stage, node.run)
     receipt, problem = load_receipt(folder)
     if receipt is None:
         return problem
     change = explain_change(receipt.identity, node.identity)
     if change:
-        return change
+        return _explain_settings(profile, receipt, node) or change
     changed = [parent for parent in node.parent_ids if parent in stale]
     changed += [
         parent
@@ -310,6 +328,16 @@ def stale_reason(profile: str, node: Node, stale: Mapping[str, str]) -> str:
     return f"outputs missing ({_shorten(missing)})" if missing else ""
 
 
+def _explain_settings(profile: str, receipt: Receipt, node: Node) -> str:
+    """What to say where a run was made with `--set` and the value is not the one of now."""
+    names = _changed(receipt.params, node.params)
+    set_then = {text.partition("=")[0].strip().rpartition(".")[2] for text in receipt.overrides}
+    if not set_then.intersection(names):
+        return ""
+    told = _shorten([_tell_change(receipt.params, node.params, name) for name in names])
+    return f"parameters differ from params/{profile}.yaml (run with --set; {told})"
+
+
 def _results(profile: str, name: str) -> str:
     receipt = load_receipt(paths.run_dir(profile, *name.split("/")))[0]
     return receipt.results_sha256 if receipt else ""
@@ -319,9 +347,7 @@ def explain_change(old: Identity, new: Identity) -> str:
     """The first kind of difference between two identities, in words; empty where they are equal."""
     names = _changed(old.params, new.params)
     if names:
-        values = [
-            f"{name}: {_value(old.params, name)} -> {_value(new.params, name)}" for name in names
-        ]
+        values = [_tell_change(old.params, new.params, name) for name in names]
         return f"parameters ({_shorten(values)})"
     if old.notebook != new.notebook:
         return "notebook code"
@@ -340,6 +366,10 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     missing = object()
     names = dict.fromkeys([*new, *old])
     return [name for name in names if old.get(name, missing) != new.get(name, missing)]
+
+
+def _tell_change(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> str:
+    return f"{name}: {_value(old, name)} -> {_value(new, name)}"
 
 
 def _value(values: Mapping[str, Any], name: str) -> str:

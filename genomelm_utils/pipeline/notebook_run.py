@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +12,14 @@ from typing import Any
 
 from genomelm_utils import paths
 from genomelm_utils.pipeline.receipts import write_json_atomic
-from genomelm_utils.pipeline.work import JOB_NAME, Job, StageError
+from genomelm_utils.pipeline.work import (
+    JOB_NAME,
+    NO_SPACE,
+    Job,
+    StageError,
+    describe_full_disk,
+    is_disk_full,
+)
 
 KERNEL_START_S = 180
 DEATH = "the kernel died: it was killed from outside, or memory ran out; see log.txt"
@@ -45,7 +51,8 @@ def run_notebook(job: Job, work: Path, kernel: dict[str, str]) -> None:
         except PapermillExecutionError as error:
             raise StageError(_failed_cell(executed), _describe(error, work)) from error
         except DeadKernelError as error:
-            raise StageError(_last_cell(executed), DEATH) from error
+            why = describe_full_disk(work) if is_disk_full(work) else DEATH
+            raise StageError(_last_cell(executed), why) from error
         except RuntimeError as error:
             if "kernel" not in str(error).lower():
                 raise
@@ -134,19 +141,13 @@ def _describe(error: Any, work: Path) -> str:
     """The error of a cell in one line; a full disk is said in words."""
     first = (str(error.evalue).strip().splitlines() or [""])[0]
     text = f"{error.ename}: {first}"
-    if "No space left on device" in f"{error.evalue} {''.join(error.traceback)[-4000:]}":
-        return f"{_disk_full(work)} ({text})"
+    if NO_SPACE in f"{error.evalue} {''.join(error.traceback)[-4000:]}":
+        return f"{describe_full_disk(work)} ({text})"
     return text
 
 
 def describe_os_error(error: OSError, work: Path) -> str:
     """An error of the file system in one line; a full disk is said in words."""
-    if "No space left on device" in str(error):
-        return _disk_full(work)
+    if NO_SPACE in str(error):
+        return describe_full_disk(work)
     return f"{type(error).__name__}: {error}"
-
-
-def _disk_full(work: Path) -> str:
-    folder = next(f for f in (work, *work.parents) if f.exists())
-    free_mib = shutil.disk_usage(folder).free / 2**20
-    return f"disk full: {free_mib:.0f} MiB are free on the disk of {folder}; make room, then resume"

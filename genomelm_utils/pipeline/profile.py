@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from genomelm_utils import paths
+from genomelm_utils.pipeline.checks import check_run
 from genomelm_utils.pipeline.params import Schema, check_params, nearest, read_schema
 from genomelm_utils.pipeline.yaml_text import load_yaml
 
@@ -51,7 +52,7 @@ class Profile:
 
 
 def load_profile(name: str, overrides: tuple[str, ...] = ()) -> Profile:
-    """Read `params/<name>.yaml`, apply `--set` texts, expand runs, check every value.
+    """Read `params/<name>.yaml`, apply `--set` texts, expand runs, check values and how they fit.
 
     The file maps a stage to its parameters, or to `runs:` (run name -> parameters) or `matrix:`
     (parameter -> values, all combinations), each with an optional `common:`. `resources:` beside
@@ -166,8 +167,7 @@ def _expand(
     runs = {}
     for run, values in _given_runs(block, schema, f"{source}: {stage}").items():
         _check_run_name(run, f"{source}: {stage}")
-        label = stage if run == DEFAULT_RUN else f"{stage}/{run}"
-        runs[run] = base | check_params(schema, values, f"{source}: {label}")
+        runs[run] = base | check_params(schema, values, _where(source, stage, run))
     for target in (stage, *(f"{stage}/{run}" for run in runs)):
         changed = check_params(schema, settings.pop(target, {}), f"--set {target}")
         for run in runs:
@@ -179,7 +179,13 @@ def _expand(
             f"--set {unknown[0]}: {stage} has no such run, it has {', '.join(runs)}"
             f"{nearest(unknown[0].partition('/')[2], runs)}"
         )
+    for run, values in runs.items():
+        check_run(stage, values, _where(source, stage, run))
     return runs
+
+
+def _where(source: str, stage: str, run: str) -> str:
+    return f"{source}: {stage if run == DEFAULT_RUN else f'{stage}/{run}'}"
 
 
 def _given_runs(block: dict[str, Any], schema: Schema, where: str) -> dict[str, dict[str, Any]]:

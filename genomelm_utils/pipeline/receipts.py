@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,20 @@ from genomelm_utils import paths
 RECEIPT_NAME = "receipt.json"
 RECEIPT_FORMAT = 1
 WORK_SUFFIXES = (".partial", ".failed", ".old")
-OUTPUT_FOLDERS = ("tables", "figures", "checkpoints")
-# The executed notebook holds time stamps, so it never counts as a changed result.
-NOT_RESULTS = ("executed.ipynb",)
+# What the engine writes into a run folder beside the results.
+NOT_OUTPUTS = ("log.txt", RECEIPT_NAME, "job.json")
+# What holds times, or a state that only carrying on needs: another one on a faster machine, or on a
+# second try, though the tables, figures, sets and weights are the same to the byte. Patterns;
+# `*` also stands for folders.
+NOT_RESULTS = (
+    "executed.ipynb",
+    "checkpoints/history.csv",
+    "checkpoints/*/history.csv",
+    "checkpoints/tensorboard/*",
+    "checkpoints/*/tensorboard/*",
+    "checkpoints/*/training_state.pt",
+    "checkpoints/*/checkpoint.json",
+)
 
 
 def hash_text(text: str) -> str:
@@ -67,6 +79,7 @@ class Receipt:
     seeds              parameters with `seed` in their name
     parent_results     `stage/run` -> `results_sha256` of the parent as it was read
     outputs            path inside the run folder -> {"sha256", "bytes"}
+    overrides          the `--set` texts of the command that ran it
     git                {"commit": str | None, "diff_sha256": str | None}; None = clean, or no git
     device             {"cpu", "cores", "threads", "gpus"}
     started, ended     UTC, ISO 8601
@@ -85,6 +98,7 @@ class Receipt:
     parent_results: dict[str, str]
     outputs: dict[str, dict[str, Any]]
     seeds: dict[str, Any] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
     git: dict[str, str | None] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     device: dict[str, Any] = field(default_factory=dict)
@@ -108,30 +122,26 @@ class Receipt:
 
     @property
     def results_sha256(self) -> str:
-        """One hash over all outputs but the executed notebook."""
+        """One hash over all outputs that do not depend on the machine's speed (`NOT_RESULTS`)."""
         results = {
             name: output["sha256"]
             for name, output in self.outputs.items()
-            if name not in NOT_RESULTS
+            if not any(fnmatchcase(name, pattern) for pattern in NOT_RESULTS)
         }
         return hash_json(results)
 
 
 def collect_outputs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Hash and size of `executed.ipynb` and every file in tables/, figures/, checkpoints/.
+    """Hash and size of every file of a run, wherever in its folder a notebook put it.
 
-    folder: a run folder. Links are followed; temporary files (leading dot) do not count.
+    folder: a run folder. Links to files are followed. The engine's own files (log, receipt, job)
+    and temporary files (leading dot) do not count.
     """
-    files = [folder / "executed.ipynb"]
-    for name in OUTPUT_FOLDERS:
-        files.extend(path for path in (folder / name).rglob("*") if path.is_file())
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     return {
-        path.relative_to(folder).as_posix(): {
-            "sha256": hash_file(path),
-            "bytes": path.stat().st_size,
-        }
-        for path in sorted(files)
-        if path.is_file() and not path.name.startswith(".")
+        name: {"sha256": hash_file(path), "bytes": path.stat().st_size}
+        for name, path in files.items()
+        if path.is_file() and not path.name.startswith(".") and name not in NOT_OUTPUTS
     }
 
 
@@ -184,6 +194,7 @@ def load_receipt(folder: Path) -> tuple[Receipt | None, str]:
         return None, f"damaged receipt ({error})"
     if not isinstance(values, dict) or values.get("format") != RECEIPT_FORMAT:
         return None, f"damaged receipt (expected format {RECEIPT_FORMAT})"
+    values.setdefault("overrides", [])  # receipts of before they were recorded hold as well
     wanted = {item.name for item in fields(Receipt)}
     if wanted != set(values):
         odd = ", ".join(sorted(wanted.symmetric_difference(values)))

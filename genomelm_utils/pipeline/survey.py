@@ -64,10 +64,13 @@ class Survey:
 def survey_runs(profile: str) -> Survey:
     """Every run that the profile's parameter file asks for, and how it stands now.
 
-    Errors: those of a parameter file that is wrong, and FileNotFoundError for absent data.
+    Errors: those of a parameter file that is wrong.
     """
     graph = build_graph(profile)
-    reasons = {row.id: row.reason for row in plan(graph) if row.action == "run"}
+    reasons = {row.id: row.reason for row in plan(graph) if row.action != "skip"}
+    for node in graph.nodes.values():
+        if node.missing:
+            reasons[node.id] += ", cannot run"
     views = [_view_run(profile, node, reasons) for node in graph.nodes.values()]
     return Survey(graph.profile.description, sorted(views, key=lambda view: view.stage))
 

@@ -80,7 +80,9 @@ def verify_profile(profile: str) -> tuple[str, bool]:
     unseen = sum(check.ok is None for check in checks)
     verdict = f"reproduced: all {len(checks) - unseen} checks hold"
     if failed:
-        verdict = f"not reproduced: {len(failed)} of {len(checks)} checks fail"
+        absent = sum(view.receipt is None for view in views)
+        why = f"{absent} of {len(views)} runs did not run; " if absent else ""
+        verdict = f"not reproduced: {why}{len(failed)} of {len(checks)} checks fail"
     if unseen:
         verdict += f" ({unseen} could not be made)"
     lines = [*map(str, checks), f"{profile}: {verdict}"]

@@ -1,20 +1,27 @@
 """A run's work folders: made beside earlier results, swapped in at the end, kept for resuming."""
 
+import contextlib
 import json
 import logging
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genomelm_utils import paths
 from genomelm_utils.pipeline.receipts import write_json_atomic
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 logger = logging.getLogger(__name__)
 
 JOB_NAME = "job.json"
 FAILURE_NAME = "failure.json"
+NO_SPACE = "No space left on device"  # strerror(ENOSPC), as every program writes it
+# With less than this not even an executed notebook can be written.
+FULL_DISK_BYTES = 2**20
 
 
 class StageError(Exception):
@@ -33,6 +40,7 @@ class Job:
     parents   parameter -> `stage/run` ids; inputs names of data files
     gpu       GPUs to reserve on this machine; None leaves the choice to the cluster
     resume    the command that carries on after a failure
+    overrides the `--set` texts of the command
     engine    process and its start time, which the run shall not outlive; None on a cluster
     """
 
@@ -50,6 +58,7 @@ class Job:
     resume: str
     state_file: str
     engine: list[float] | None = None
+    overrides: list[str] = field(default_factory=list)
 
     @property
     def run_dir(self) -> Path:
@@ -61,12 +70,38 @@ class Job:
         return self.run_dir.with_name(self.run + suffix)
 
 
-def recover_swap(job: Job) -> None:
-    """Bring back the earlier run where a crash came between the two renames of `swap_in`."""
-    old = job.beside(".old")
-    if old.is_dir() and not job.run_dir.exists():
-        old.rename(job.run_dir)
+def lock_run(run_dir: Path) -> "FileLock":
+    """The lock of a run, not yet taken; taking it raises filelock.Timeout while a process runs it.
+
+    It is the operating system's: it ends with the process that holds it, however it ends.
+    """
+    from filelock import FileLock
+
+    return FileLock(run_dir.with_name(f".{run_dir.name}.lock"), timeout=0)
+
+
+def recover_swap(run_dir: Path) -> None:
+    """Bring back the earlier run where a crash came between the two renames of `swap_in`.
+
+    The caller holds the run's lock.
+    """
+    old = run_dir.with_name(f"{run_dir.name}.old")
+    if old.is_dir() and not run_dir.exists():
+        old.rename(run_dir)
     remove_folder(old)
+
+
+def recover_unlocked(run_dir: Path) -> None:
+    """`recover_swap` where nobody runs it: by those who only look, before they look.
+
+    While a process is between the two renames, or where the folder is not ours, nothing is done.
+    """
+    if run_dir.exists() or not run_dir.with_name(f"{run_dir.name}.old").is_dir():
+        return
+    from filelock import Timeout
+
+    with contextlib.suppress(Timeout, PermissionError), lock_run(run_dir):
+        recover_swap(run_dir)
 
 
 def prepare_work(job: Job, key: str) -> Path:
@@ -148,6 +183,22 @@ def failure_record(job: Job, error: StageError) -> dict[str, str]:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "lines": "\n".join(lines),
     }
+
+
+def is_disk_full(folder: Path) -> bool:
+    """Whether there is no room to speak of on a folder's disk; the folder need not exist yet."""
+    return shutil.disk_usage(_existing(folder)).free < FULL_DISK_BYTES
+
+
+def describe_full_disk(folder: Path) -> str:
+    """What to say where a folder's disk was full, in one line."""
+    place = _existing(folder)
+    free_mib = shutil.disk_usage(place).free / 2**20
+    return f"disk full: {free_mib:.0f} MiB free on the disk of {place}; free some and resume"
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def remove_folder(folder: Path) -> None:

@@ -28,6 +28,7 @@ from genomelm_utils.pretraining.bits import (
 from genomelm_utils.pretraining.masking import IGNORE, Masked, mask_tokens
 from genomelm_utils.tokenizers.kmer import MAX_IDS, build_tokenizer
 from genomelm_utils.training.checkpoint import hide_bars, write_folder
+from genomelm_utils.training.distributed import open_accelerator
 from genomelm_utils.training.loop import FitResult, fit
 from genomelm_utils.training.prefetch import Batch
 
@@ -214,7 +215,8 @@ def pretrain(
 
     `BertForMaskedLM.from_pretrained` and `AutoTokenizer.from_pretrained` load that folder. A killed
     run goes on from its newest checkpoint when called again with the same arguments, and ends with
-    the same weights (on a CPU to the bit); a finished one is only read.
+    the same weights (on a CPU to the bit); a finished one is only read. Of several processes the
+    main one writes, and all return when everything is written.
 
     The defaults are GeneMask's (Script-A): 10 rows x 25 accumulated = 250 per step, 10,000 steps of
     which 500 warm up to 8e-4 and the rest fall linearly to 0, AdamW 0.9/0.98, eps 1e-6, decay 0.01,
@@ -283,7 +285,10 @@ def pretrain(
         progress=progress,
     )
     final = Path(folder) / "final"
-    save_pretrained(model, final)
+    accelerator = open_accelerator()
+    if accelerator.is_main_process:
+        save_pretrained(model, final)
+    accelerator.wait_for_everyone()
     return Pretrained(model, result, shares, final)
 
 

@@ -15,12 +15,16 @@ from genomelm_utils.tasks.classification import fine_tune
 from genomelm_utils.tasks.fewshot import Loader, Settings, limit_rows
 
 SCRATCH = "scratch"
+PARTS = ("train", "test")
 SHOWN_ROWS, SHOWN_BASES = 6, 60
 
 
 @dataclass(frozen=True)
 class OpenSet:
-    """A labelled set ready to draw from: `load(shots, draw)`, and the rows left out."""
+    """A labelled set ready to draw from: `load(shots, draw)`, and the rows left out.
+
+    `dropped`: part (train or test), name, label, reason; a user's rows without a sequence first.
+    """
 
     load: Loader
     dropped: pd.DataFrame
@@ -44,16 +48,28 @@ def open_set(run: Run) -> OpenSet:
     for option in ("as_shipped", "keep_quotes"):
         if wanted[option]:
             raise ValueError(f"{option} is for published sets ({', '.join(SETS)}), not for {name}")
-    pool, test, dropped = clean_pool(*_read_tables(run))
+    tables = _read_tables(run)
+    pool, test, dropped = clean_pool(*tables)
+    dropped = _add_skipped(dropped, tables)
     test = limit_rows(test, most, seed)
     return OpenSet(lambda shots, draw: (draw_cleaned(pool, shots, draw, seed), test), dropped)
+
+
+def _add_skipped(dropped: pd.DataFrame, tables: tuple[LabelledSet, LabelledSet]) -> pd.DataFrame:
+    """The rows left out, rows without a sequence first; their labels may be empty, so all text."""
+    skipped = [one.skipped.assign(part=part) for part, one in zip(PARTS, tables, strict=True)]
+    if not any(map(len, skipped)):
+        return dropped
+    labels = dropped["label"].astype("int64").astype(str)
+    rows = [one[dropped.columns] for one in skipped if len(one)]
+    return pd.concat([*rows, dropped.assign(label=labels)], ignore_index=True)
 
 
 def _read_tables(run: Run) -> tuple[LabelledSet, LabelledSet]:
     """Training pool and test set of a simulated or a user's set."""
     name = run.params["dataset"]
     if name == "user":
-        files = {part: run.params[f"{part}_file"] for part in ("train", "test")}
+        files = {part: run.params[f"{part}_file"] for part in PARTS}
         for part, file in files.items():
             if not file:
                 raise ValueError(

@@ -7,6 +7,7 @@
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,9 +17,12 @@ from typing import Any
 import torch
 from torch import nn
 
+logger = logging.getLogger(__name__)
+
 MANIFEST = "checkpoint.json"
 STATE = "training_state.pt"
 _PARTIAL = ".partial-"
+_DAMAGED = "damaged-"
 
 
 def checkpoints_dir(folder: Path) -> Path:
@@ -118,29 +122,54 @@ def save_checkpoint(folder: Path, step: int, task: nn.Module, state: dict[str, A
     return path
 
 
-def verify_checkpoint(path: Path) -> int:
-    """The step of a checkpoint whose files all have the hashes written at saving.
+def verify_checkpoint(path: Path) -> None:
+    """Nothing for a checkpoint whose files all have the hashes written at saving.
 
     Raises: ValueError naming the damaged file, the hash expected and found, and what to do.
     """
-    path = Path(path)
-    remedy = f"delete {path} to resume from the checkpoint before it"
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        step, hashes = int(manifest["step"]), dict(manifest["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    damage = _find_damage(Path(path))
+    if damage:
         raise ValueError(
-            f"{path / MANIFEST} is missing or unreadable ({error}), expected the step and SHA-256 "
-            f"of each file; {remedy}"
-        ) from error
+            f"{damage}; take another checkpoint, or resume its training, which sets damaged ones "
+            "aside"
+        )
+
+
+def _find_damage(path: Path) -> str:
+    """What is wrong with a checkpoint's files, empty where nothing is."""
+    try:
+        hashes = dict(json.loads((path / MANIFEST).read_text())["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return (
+            f"{path / MANIFEST} is missing or unreadable ({error}), expected the SHA-256 of each "
+            "file"
+        )
     for name, expected in hashes.items():
         item = path / name
         found = hash_file(item) if item.is_file() else "no such file"
         if found != expected:
-            raise ValueError(
-                f"{item} is damaged: expected SHA-256 {expected}, found {found}; {remedy}"
-            )
-    return step
+            return f"{item} is damaged: expected SHA-256 {expected}, found {found}"
+    return ""
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The newest checkpoint whose files are whole, or None.
+
+    Damaged ones above it are set aside as `damaged-step-...`, each with a warning that names the
+    file and both hashes, so that a training can go on from what is left.
+    """
+    found = list(list_checkpoints(folder).values())
+    while found:
+        path = found.pop()
+        damage = _find_damage(path)
+        if not damage:
+            return path
+        aside = path.with_name(f"{_DAMAGED}{path.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        rest = found[-1].name if found else "the start: there is no earlier checkpoint"
+        logger.warning("%s; set aside as %s, going on from %s", damage, aside.name, rest)
+    return None
 
 
 def read_state(path: Path) -> dict[str, Any]:

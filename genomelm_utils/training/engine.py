@@ -90,7 +90,7 @@ class Training:
     # ---- start
 
     def start(self, resume: bool) -> None:
-        """Begin anew, or take everything from the newest checkpoint."""
+        """Begin anew, or take everything from the newest checkpoint that is whole."""
         main, found = self.accelerator.is_main_process, {}
         if self.folder:
             if main:
@@ -102,8 +102,8 @@ class Training:
                 "resume=True to go on with it, or name another folder"
             )
         rows: list[dict[str, Any]] = []
-        if found:
-            path = found[max(found)]
+        path = self._choose_checkpoint() if self.folder and resume else None
+        if path:
             state = ckpt.read_state(path)
             ckpt.check_settings(state["settings"], self.hyper, path)
             ckpt.load_weights(path, self.task, state)
@@ -112,6 +112,12 @@ class Training:
             logger.info("resumed from %s", path)
         self.history = History(self.folder, rows, main=main)
         self.started_s = time.perf_counter() - self.progress.wall_s
+
+    def _choose_checkpoint(self) -> Path | None:
+        # the main process decides for all: it sets damaged ones aside
+        main = self.accelerator.is_main_process
+        path = ckpt.newest_whole(self.folder) if main else None
+        return distributed.share_from_main(self.accelerator, path)
 
     def describe(self, first: list[dict[str, Any]], why: str) -> None:
         """Log what is about to run: size, tokens per step, device, precision and its reason."""

@@ -93,15 +93,16 @@ def fit(
         evaluate: called at step 0, every `eval_every` steps (0: never between) and at the end, by
             the main process only; its values become the columns `valid_<name>`.
         save_every: 0 writes a checkpoint at the end only. keep: newest ones kept, plus the best.
-        resume: go on from the newest checkpoint in `folder`, if there is one.
+        resume: go on from the newest checkpoint in `folder`, if there is one. A damaged one is set
+            aside with a warning, and the one before it taken; without any, from the start.
         monitor: a name that `evaluate` returns; lowest is best unless `higher_is_better`.
         patience: stop after so many evaluations in a row without a better `monitor`; each new best
             is then saved.
         precision: 'auto' (bf16 on CUDA that has it, else fp32), 'bf16' or 'fp32'.
         settings: the caller's own settings; a resume with others is refused.
         progress: show a progress bar.
-    Raises: ValueError for settings that contradict each other, a damaged checkpoint, or a resume
-        with other settings (each difference named); FloatingPointError when the loss is not finite;
+    Raises: ValueError for settings that contradict each other, or a resume with other settings
+        (each difference named); FloatingPointError when the loss is not finite;
         OSError when a checkpoint cannot be written (the ones before it stand).
     """
     _check(steps, micro_batches, log_every, keep, evaluate, monitor, patience)

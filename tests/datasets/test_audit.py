@@ -85,6 +85,15 @@ def test_audit_genome(tmp_path):
     assert row["gc"] == pytest.approx(6 / 16)
     assert row["soft_masked_share"] == pytest.approx(4 / 20)
     assert (row["definite_runs"], row["repeated_records"]) == (4, 1)
+    assert (row["skipped_records"], row["skipped_names"]) == (0, "")
+
+
+def test_audit_genome_names_records_without_bases(tmp_path):
+    files = [tmp_path / "x.fa", tmp_path / "y.fa"]
+    files[0].write_text(">a\nACGT\n>b\n>c\n")
+    files[1].write_text(">d\nACGT\n>e\n")
+    row = audit.audit_genome("toy", build_store(files, tmp_path / "store")).iloc[0]
+    assert (row["records"], row["skipped_records"], row["skipped_names"]) == (2, 3, "b, c, e")
 
 
 def test_planted_defects_are_found(rng):

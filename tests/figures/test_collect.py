@@ -1,6 +1,7 @@
 """The manuscript's tables from finished runs: signs, names, sentences, files that can be read."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -372,6 +373,24 @@ def test_what_was_published_before_and_is_no_more_goes(run, tables):
     publish(run, tables)
     assert not (paths.ROOT / "figures/demo/figure9.svg").exists()
     assert (paths.ROOT / "figures/demo/numbers.json").read_bytes() == first
+
+
+def test_a_copy_that_fails_leaves_what_was_published_before(run, tables, monkeypatch):
+    folder = publish(run, tables)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    copy = shutil.copyfile
+
+    def full(source, target):
+        if source.name == "main.csv":
+            raise OSError(28, "No space left on device")
+        copy(source, target)
+
+    (run.path("figures") / "figure1.svg").write_text("<svg>new</svg>")
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left"):
+        publish(run, tables)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert [file.name for file in folder.parent.iterdir()] == ["demo"]
 
 
 def test_numbers_without_a_value_are_valid_json(run, tables):

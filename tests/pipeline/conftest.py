@@ -56,7 +56,7 @@ def write_results(folder: Path, node: Node) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    for name in ("tables", "figures", "checkpoints"):
+    for name in ("tables", "figures", "checkpoints", "store"):
         (folder / name).mkdir(parents=True)
     steps = node.params.get("steps", 1)
     x = np.arange(1, 41)
@@ -64,6 +64,7 @@ def write_results(folder: Path, node: Node) -> None:
     table.to_csv(folder / "tables" / "history.csv", index=False)
     table.head(2).to_csv(folder / "tables" / "summary.csv", index=False)
     (folder / "checkpoints" / "model.bin").write_bytes(bytes([steps]))
+    (folder / "store" / "codes.npy").write_bytes(b"ACGT")
     figure, axes = plt.subplots(figsize=(3, 2))
     axes.plot(table["step"], table["bits_per_base"])
     with matplotlib.rc_context({"svg.hashsalt": "tests"}):

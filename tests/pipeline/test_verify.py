@@ -74,13 +74,14 @@ def test_changed_missing_and_added_files_are_named(expected, finish):
     table = folder / "tables" / "history.csv"
     table.write_text(table.read_text().replace("genemask", "GeneMask"))  # same size, other content
     (folder / "figures" / "loss_curve.png").unlink()
-    (folder / "tables" / "new.csv").write_text("a\n1\n")
+    (folder / "store" / "codes.npy").write_bytes(b"AGGT")  # one base, the same size
+    (folder / "store" / "new.npy").write_bytes(b"A")
     text, ok = verify_profile("tiny")
     assert not ok
     (line,) = [line for line in fails(text) if "outputs as" in line]
     assert "missing: figures/loss_curve.png" in line
-    assert "changed: tables/history.csv" in line
-    assert "not in the receipt: tables/new.csv" in line
+    assert "changed: store/codes.npy, tables/history.csv" in line
+    assert "not in the receipt: store/new.npy" in line
 
 
 def test_a_number_outside_its_range_fails_with_both_numbers(expected, finish):

@@ -1,5 +1,10 @@
 """Pretraining: batches as pure functions, loss at masked tokens, a run that resumes and loads."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +18,7 @@ from genomelm_utils.pretraining.mlm import MaskedLMTask, load_masked_lm, mlm_bat
 from genomelm_utils.tokenizers.kmer import encode_sequences, vocab_size
 
 K = 3
+SCRIPT = Path(__file__).with_name("run_mlm.py")
 
 
 class RandomCorpus:
@@ -180,6 +186,20 @@ def test_another_corpus_or_scheme_does_not_resume(tmp_path, validation):
         pretrain(RandomCorpus(seed=3), validation, folder=tmp_path, **RUN)
     with pytest.raises(ValueError, match="scheme: saved 'span11', now 'contiguous'"):
         pretrain(RandomCorpus(), validation, folder=tmp_path, **{**RUN, "scheme": "contiguous"})
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_writes_and_both_wait(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node=2", str(SCRIPT), str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [file.name for file in tmp_path.glob("writes-*")] == ["writes-0"]
+    assert {file.name for file in tmp_path.glob("sees-*")} == {"sees-final-0", "sees-final-1"}
+    load_masked_lm(tmp_path / "final")
 
 
 # ---- published checkpoints

@@ -140,6 +140,25 @@ def test_a_users_tables_are_cleaned(project):
     assert table.loc["test", "left_out"] == 0
 
 
+def test_a_users_rows_without_a_sequence_are_listed(project):
+    rows = [("ACGTACGA", 0), ("", 1), ("ACGTACGA", 0), ("TTTTCCCA", 1)]
+    train = write_table(project, "gaps.tsv", rows)
+    (project / "gaps_test.tsv").write_text(
+        "name\tsequence\tlabel\na\tCACACACA\t0\nb\t \t\nc\tGAGAGAGA\t1\n"
+    )
+    run = open_with(dataset="user", train_file=train, test_file="gaps_test.tsv")
+    labelled = open_set(run)
+    run.save_table(labelled.dropped, "dropped")
+    assert (run.dir / "tables/dropped.csv").read_text().splitlines() == [
+        "part,name,label,reason",
+        "train,line 3,1,no sequence",
+        "test,b,,no sequence",
+        "train,line 4,0,repeated",
+    ]
+    table = describe(*labelled.load(1, 0), labelled.dropped).set_index("part")
+    assert table["left_out"].to_dict() == {"train": 2, "test": 1}
+
+
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_user_without_a_file_is_told_which(project, part):
     write_table(project, "some.tsv", [("ACGT", 0)])

@@ -46,7 +46,7 @@ def test_damage_is_named_with_both_hashes_and_a_remedy(saved, name):
         stream.seek(10)
         stream.write(b"\x00\x01")
     found = ckpt.hash_file(path / name)
-    with pytest.raises(ValueError, match=f"{name} is damaged.*{expected}.*{found}.*delete"):
+    with pytest.raises(ValueError, match=f"{name} is damaged.*{expected}.*{found}.*take another"):
         ckpt.read_state(path)
 
 

@@ -285,6 +285,41 @@ def test_resume_of_a_finished_training_only_reads(tmp_path):
     assert torch.equal(weights_of(task), weights_of(again))
 
 
+def damage(path: Path) -> str:
+    """Change a byte of the weights; what `resume` shall say of it."""
+    file = path / "model.safetensors"
+    expected = ckpt.hash_file(file)
+    with file.open("r+b") as stream:
+        stream.seek(10)
+        stream.write(b"\x00\x01")
+    return f"{file} is damaged: expected SHA-256 {expected}, found {ckpt.hash_file(file)}"
+
+
+@pytest.mark.parametrize(("n_damaged", "goes_on"), [(1, 4), (2, 2), (3, 0)])
+def test_resume_sets_damaged_checkpoints_aside(tmp_path, caplog, n_damaged, goes_on):
+    settings = {"evaluate": evaluate, "eval_every": 4, "save_every": 2, "keep": 9}
+    whole, resumed = ToyTask(), ToyTask()
+    expected = train(whole, **settings)
+    with pytest.raises(Interrupted):
+        train(ToyTask(), tmp_path, batches=StopAt(7), **settings)
+    found = ckpt.list_checkpoints(tmp_path)
+    assert list(found) == [2, 4, 6]
+    said = [damage(found[step]) for step in sorted(found)[-n_damaged:]]
+    result = train(resumed, tmp_path, resume=True, **settings)
+    assert result.description["from_step"] == goes_on
+    rest = f"step-{goes_on:08d}" if goes_on else "the start"
+    for text in said:
+        assert text in caplog.text
+    assert f"set aside as damaged-step-{goes_on + 2:08d}, going on from {rest}" in caplog.text
+    aside = sorted(path.name for path in ckpt.checkpoints_dir(tmp_path).glob("damaged-*"))
+    assert aside == [f"damaged-step-{step:08d}" for step in (2, 4, 6)[-n_damaged:]]
+    assert list(ckpt.list_checkpoints(tmp_path)) == [2, 4, 6, 8]
+    assert torch.equal(weights_of(whole), weights_of(resumed))
+    pd.testing.assert_frame_equal(
+        expected.history.drop(columns=TIMES), result.history.drop(columns=TIMES)
+    )
+
+
 def test_folder_in_use_and_other_settings_are_refused(tmp_path):
     train(ToyTask(), tmp_path)
     with pytest.raises(ValueError, match=r"already holds a training.*resume=True"):

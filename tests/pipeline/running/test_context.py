@@ -51,6 +51,47 @@ def test_interactive_run_reads_demo_and_writes_apart(finished):
         _ = run.seed
 
 
+def leave_results(run) -> list:
+    """A file in each folder that a run fills."""
+    files = [run.path(name) / "left" for name in ("checkpoints/step-00000500", "tables", "figures")]
+    for file in files:
+        file.write_text("x")
+    return files
+
+
+def test_interactive_results_stay_for_the_same_run(finished):
+    files = leave_results(open_run("02_train", VALUES))
+    again = open_run("02_train", dict(VALUES))
+    assert all(file.is_file() for file in files)
+    assert "scratch space" in again.describe()
+    assert "what was there (checkpoints, figures, tables) is kept" in again.describe()
+
+
+@pytest.mark.parametrize("changed", ["parameter", "package code", "notebook", "parent", "no key"])
+def test_interactive_results_of_another_run_are_deleted(finished, changed):
+    values = dict(VALUES)
+    first = open_run("02_train", values)
+    files = leave_results(first)
+    match changed:
+        case "parameter":
+            values["share"] = 0.2
+        case "package code":
+            finished.module("toy/deep.py", "FACTOR = 3\n")
+        case "notebook":
+            file = finished.root / "notebooks/02_train.ipynb"
+            file.write_text(file.read_text().replace("scale(x, share)", "scale(x, 2 * share)"))
+        case "parent":
+            receipt = finished.folder("01_data/default") / "receipt.json"
+            receipt.write_text(json.dumps(json.loads(receipt.read_text()) | {"key": "other"}))
+        case "no key":  # as a folder that an earlier version of this package wrote
+            (first.dir / "key.json").unlink()
+    again = open_run("02_train", values)
+    assert again.dir == first.dir
+    assert not any(file.exists() for file in files)
+    assert "is deleted: it was made with other parameters, code" in again.describe()
+    assert "what was there" not in open_run("02_train", values).describe()
+
+
 def test_text_NA_stays_text(finished):
     table = open_run("02_train", VALUES).parent("table").table("x")
     assert table["name"].tolist() == ["NA", "b"]

@@ -1,6 +1,8 @@
 """Whole batches through run_all.py and Snakemake: order, failure, interruption, two at once."""
 
 import json
+import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,10 +14,12 @@ import psutil
 import pytest
 
 from genomelm_utils.pipeline import engine
+from genomelm_utils.pipeline.cli import build_parser
 from genomelm_utils.pipeline.execute import INTERRUPTED_STATUS
 from genomelm_utils.pipeline.graph import build_graph
 from genomelm_utils.pipeline.progress import Progress, format_duration, summarise_states
 
+TABLE = "import pandas as pd\nrun.save_table(pd.DataFrame({'x': range(n)}), 'x')"
 SLEEP = "import os, pathlib, time\npathlib.Path(mark).write_text(str(os.getpid()))\ntime.sleep({s})"
 
 
@@ -40,6 +44,20 @@ def test_second_run_executes_nothing(chain):
     only_one = chain.command("plan", "--set", "02_train/0.5.share=0.6").stdout
     assert "parameters (share: 0.5 -> 0.6)" in only_one
     assert "1 of 3 would run" in only_one
+
+
+def test_a_run_with_nothing_to_do_writes_a_report_that_is_missing_or_old(project):
+    project.params("01_data:")
+    project.notebook("01_data", "n: int = 3  # rows", TABLE)
+    assert project.run().ok  # the engine alone, as if killed before the report
+    index = project.root / "data" / "report" / "demo" / "index.html"
+    assert not index.exists()
+    current = "profile demo: all 1 runs are up to date\n"
+    assert project.command("run").stdout == f"{current}report: {index}\n"
+    assert project.command("run").stdout == current
+    os.utime(index, ns=(0, 0))
+    assert project.command("run").stdout == f"{current}report: {index}\n"
+    assert project.command("run").stdout == current
 
 
 def test_same_receipt_inputs_give_the_same_tables(chain):
@@ -114,6 +132,23 @@ def test_missing_data_file_is_told_before_anything_starts(chain):
     assert done.returncode == 2
     assert "03_real/default.genome is 'no/file.fa', expected a name in data/registry" in done.stderr
     assert not chain.folder("01_data/default").exists()
+    done = chain.command("plan")
+    assert done.returncode == 0, done.stderr
+    assert "03_real       cannot run    input missing (no/file.fa)\n" in done.stdout
+    assert done.stdout.endswith("3 of 4 would run, 1 cannot\n")
+    listed = chain.command("list").stdout
+    assert "    default: no receipt; input missing (no/file.fa), cannot run\n" in listed
+    alone = chain.command("run", "--only", "03_real")
+    assert alone.returncode == 2
+    verified = chain.command("verify")
+    assert verified.returncode == 1
+    told = "03_real/default: expected up to date, found not run (input missing (no/file.fa), cannot"
+    assert told in verified.stdout
+    assert "demo: not reproduced: 4 of 4 runs did not run; " in verified.stdout
+    reported = chain.command("report")
+    assert reported.returncode == 0, reported.stderr
+    page = (chain.root / "data/report/demo/index.html").read_text()
+    assert "input missing (no/file.fa), cannot run" in page
 
 
 def sleeper(project, seconds) -> Path:
@@ -189,13 +224,34 @@ def test_snakemake_error_of_its_own_is_shown(chain):
 
 
 def test_plan_file_holds_stale_runs_and_their_stale_parents_only(chain):
-    folder = engine.write_plan(
-        build_graph("demo"), ["02_train/0.1", "02_train/0.5"], local=True, n_jobs=2
-    )
+    folder = engine.write_plan(build_graph("demo"), ["02_train/0.1", "02_train/0.5"])
     jobs = json.loads((folder / "plan.json").read_text())["jobs"]
     assert list(jobs) == ["02_train/0.1", "02_train/0.5"]
     assert jobs["02_train/0.1"]["parents"] == []
     assert jobs["02_train/0.1"]["resources"]["gpu"] == 0
+
+
+def test_the_resume_command_keeps_what_the_batch_was_started_with(chain, monkeypatch):
+    monkeypatch.setenv("GENOMELM_DATA", str(chain.root / "my data"))
+    graph = build_graph("demo", ["02/0.5.share=0.7"])
+    asked = {"executor": "slurm", "executor_arguments": ["--slurm-status-command", "squeue"]}
+    folder = engine.write_plan(graph, ["02_train/0.5"], **asked)
+    job = json.loads((folder / "jobs/02_train/0.5.json").read_text())
+    expected = (
+        "python run_all.py run --profile demo --from 02_train "
+        f"--data-dir '{chain.root}/my data' --executor slurm --set 02/0.5.share=0.7 "
+        "-- --slurm-status-command squeue"
+    )
+    assert job["resume"] == expected
+    given = build_parser().parse_args(shlex.split(job["resume"])[2:])
+    assert (given.executor, given.executor_arguments) == tuple(asked.values())
+    assert given.data_dir == chain.root / "my data"
+    (folder / "snakemake.log").touch()
+    lost = engine._explain_lost(graph, {"02_train/0.5": {"state": "running"}}, *asked.values())
+    assert lost["02_train/0.5"]["lines"].endswith(f"\nresume: {expected}")
+    monkeypatch.delenv("GENOMELM_DATA")
+    plain = "python run_all.py run --profile demo --from 02_train --set 02/0.5.share=0.7"
+    assert engine.resume_command(graph, graph.nodes["02_train/0.5"]) == plain
 
 
 class Screen:

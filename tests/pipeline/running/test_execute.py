@@ -29,7 +29,7 @@ def one(project):
 
 def job_file(project, *overrides):
     graph = build_graph("demo", overrides)
-    folder = engine.write_plan(graph, list(graph.nodes), local=True, n_jobs=1)
+    folder = engine.write_plan(graph, list(graph.nodes))
     return folder / "jobs" / "01_data" / "default.json"
 
 
@@ -64,6 +64,7 @@ def test_success_leaves_results_and_a_receipt_that_tells_all(one):
     receipt = read_receipt(folder)
     assert receipt.params == {"seed": 1, "n": 5, "text": odd}
     assert receipt.seeds == {"seed": 1}
+    assert receipt.overrides == settings
     assert set(receipt.outputs) == {"executed.ipynb", "tables/x.csv"}
     assert receipt.wall_s > 0
     assert receipt.peak_memory_mib > 10
@@ -185,7 +186,7 @@ def test_second_process_on_one_run_is_refused(one):
 
 def test_missing_parent_is_told(chain):
     graph = build_graph("demo")
-    folder = engine.write_plan(graph, list(graph.nodes), local=True, n_jobs=1)
+    folder = engine.write_plan(graph, list(graph.nodes))
     job = execute.load_job(folder / "jobs" / "02_train" / "0.1.json")
     with pytest.raises(work.StageError, match="01_data/default has no results"):
         execute.current_identity(job)
@@ -197,18 +198,18 @@ def test_crash_between_the_two_renames_is_mended(one):
     old = job.beside(".old")
     old.mkdir(parents=True)
     (old / "receipt.json").write_text("{}")
-    work.recover_swap(job)
+    work.recover_swap(job.run_dir)
     assert (job.run_dir / "receipt.json").is_file()
     assert not old.exists()
     old.mkdir()
-    work.recover_swap(job)
+    work.recover_swap(job.run_dir)
     assert job.run_dir.is_dir()
     assert not old.exists()
 
 
 def test_module_edited_while_running_makes_the_run_stale(chain):
     graph = build_graph("demo")
-    folder = engine.write_plan(graph, list(graph.nodes), local=True, n_jobs=1)
+    folder = engine.write_plan(graph, list(graph.nodes))
     job = execute.load_job(folder / "jobs" / "02_train" / "0.1.json")
     identity = graph.nodes["02_train/0.1"].identity
     assert execute._modules_run(identity, job) == identity.modules

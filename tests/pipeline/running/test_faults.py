@@ -1,16 +1,19 @@
 """Wrong requests, kills, a full disk, two at once: what is said, and that earlier results stand."""
 
 import os
+import re
 import signal
 import subprocess
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from genomelm_utils.datasets import registry
 from genomelm_utils.pipeline import engine
+from genomelm_utils.pipeline.graph import build_graph
 
 STAGE = "seed: int = 1  # seed; in [0, inf)\nn: int = 3  # rows; in [1, 100]"
 TABLE = "import pandas as pd\nrun.save_table(pd.DataFrame({'x': range(n)}), 'x')"
@@ -162,6 +165,20 @@ def test_a_second_run_at_once_is_refused_and_earlier_results_stand(finished, wai
     assert snapshot(finished) == before
 
 
+@pytest.mark.parametrize("told", ["by the disk", "in the log", "nowhere"])
+def test_a_lost_process_is_put_down_to_a_full_disk_where_it_was_full(finished, monkeypatch, told):
+    graph = build_graph("demo")
+    free_bytes = 0 if told == "by the disk" else 2**40
+    usage = SimpleNamespace(free=free_bytes)
+    monkeypatch.setattr("genomelm_utils.pipeline.work.shutil.disk_usage", lambda _: usage)
+    log = engine.engine_dir("demo") / "snakemake.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("OSError: [Errno 28] No space left on device\n" if told == "in the log" else "")
+    lost = engine._explain_lost(graph, {NAME: {"state": "running"}})[NAME]
+    reason = lost["lines"].splitlines()[1]
+    assert reason.startswith("its process was" if told == "nowhere" else "disk full: ")
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """`data/` on a disk of its own of 8 MiB; `grow()` gives it more."""
@@ -186,8 +203,16 @@ def test_a_full_disk_is_told_and_earlier_results_stand(small_disk, finished):
     finished.notebook("01_data", STAGE, TABLE, filling)
     done = finished.command("run")
     assert done.returncode == 1
-    text = done.stdout + done.stderr
-    assert "disk full: " in text or "No space left on device" in text, text
+    first, reason, resume = done.stderr.strip().splitlines()[-3:]
+    assert first.startswith("FAILED 01_data"), done.stderr
+    assert re.match(r"disk full: 0 MiB free on the disk of /.*; free some and resume", reason)
+    assert resume == "resume: python run_all.py run --profile demo --from 01_data"
+    assert "killed from outside" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert snapshot(finished) == before
+    done = finished.command("run")  # not even the plan can be written now
+    assert done.returncode == 1
+    assert "disk full: 0 MiB free on the disk of" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     assert snapshot(finished) == before
     small_disk()

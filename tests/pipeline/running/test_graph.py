@@ -1,11 +1,12 @@
 """The graph of runs, and the truth table of staleness: which change makes what stale, and why."""
 
+import html
 import os
 
 import pytest
 
 from genomelm_utils.datasets import registry
-from genomelm_utils.pipeline import engine
+from genomelm_utils.pipeline import cli, engine
 from genomelm_utils.pipeline.graph import build_graph, explain_change, plan
 from genomelm_utils.pipeline.receipts import (
     Identity,
@@ -14,6 +15,9 @@ from genomelm_utils.pipeline.receipts import (
     read_receipt,
     write_receipt,
 )
+from genomelm_utils.pipeline.report import build_report
+from genomelm_utils.pipeline.survey import survey_runs
+from genomelm_utils.pipeline.work import lock_run
 
 
 def pretend(project, **options) -> None:
@@ -39,6 +43,7 @@ def pretend(project, **options) -> None:
             parents_by_param={name: list(ids) for name, ids in node.parents.items()},
             parent_results=parents,
             outputs=collect_outputs(folder),
+            overrides=list(options.get("overrides", [])),
         )
         write_receipt(folder, receipt)
 
@@ -141,6 +146,49 @@ def test_staleness(chain, what, reasons):
     assert chain.reasons() == reasons
 
 
+@pytest.mark.parametrize("look", ["plan", "survey", "list"])
+def test_results_left_between_two_renames_are_put_back_by_who_looks(chain, look, capsys):
+    """A kill came after the earlier run was put aside, before the new one took its place."""
+    pretend(chain)
+    folder = chain.folder("02_train/0.1")
+    folder.rename(folder.with_name("0.1.old"))
+    with lock_run(folder):  # a process is about to do the second rename
+        assert chain.reasons() == {"02_train/0.1": "no receipt"}
+    assert not folder.exists()
+    if look == "plan":
+        assert chain.reasons() == {}
+    elif look == "survey":
+        assert {view.status for view in survey_runs("demo").runs} == {"done"}
+    else:
+        assert cli.main(["list"]) == cli.OK
+        assert "no receipt" not in capsys.readouterr().out
+    assert (folder / "receipt.json").is_file()
+    assert not folder.with_name("0.1.old").exists()
+
+
+def test_a_lost_file_outside_tables_and_figures_is_noticed(chain):
+    store = chain.module("data/runs/demo/01_data/default/store/codes.npy", "ACGT")
+    pretend(chain)
+    assert chain.reasons() == {}
+    store.unlink()
+    assert chain.reasons()["01_data/default"] == "outputs missing (store/codes.npy)"
+
+
+def test_runs_made_with_set_say_so_afterwards(chain):
+    pretend(chain, overrides=["02/0.5.share=0.7"])
+    assert chain.reasons(overrides=["02/0.5.share=0.7"]) == {}
+    told = "parameters differ from params/demo.yaml (run with --set; share: 0.7 -> 0.5)"
+    assert chain.reasons() == {"02_train/0.5": told}
+    (stale,) = [view for view in survey_runs("demo").runs if view.status == "stale"]
+    assert stale.reason == told
+    index = build_report("demo")
+    assert told in html.unescape(index.read_text())
+    page = index.parent / "runs" / "02_train" / "0.5" / "index.html"
+    assert told in html.unescape(page.read_text())
+    change(chain, "parameter")  # another value, in the file
+    assert chain.reasons()["01_data/default"] == "parameters (n: 3 -> 4)"
+
+
 def test_damaged_receipt_is_named(chain):
     pretend(chain)
     change(chain, "receipt damaged")
@@ -195,13 +243,50 @@ def test_registry_file_and_folder(project, monkeypatch, tmp_path):
     registry._parse_registry.cache_clear()
 
 
-def test_missing_input_files_are_all_named(project):
+@pytest.fixture
+def lacking(project):
+    """01_data runs a, b and c, of which a and b want files that are not there; 02_use reads a."""
     project.notebook("01_data", 'genome: str = ""  # FASTA; data')
-    project.params("01_data: {runs: {a: {genome: no.fa}, b: {genome: nor.fa}, c: {genome: ''}}}")
+    project.notebook("02_use", 'data: str = "a"  # records; run of 01_data')
+    project.params(
+        "01_data: {runs: {a: {genome: no.fa}, b: {genome: nor.fa}, c: {genome: ''}}}\n02_use:"
+    )
+    return project
+
+
+def test_missing_input_files_stop_only_what_needs_them(lacking):
+    rows = {name: (row.action, row.reason) for name, row in lacking.plan().items()}
+    assert rows == {
+        "01_data/a": ("cannot run", "input missing (no.fa)"),
+        "01_data/b": ("cannot run", "input missing (nor.fa)"),
+        "01_data/c": ("run", "no receipt"),
+        "02_use/default": ("cannot run", "reads 01_data/a, which cannot run"),
+    }
+    assert lacking.plan(only=["01/c"])["01_data/a"].action == "not selected"
+
+
+def test_a_result_whose_input_file_is_gone_is_not_up_to_date(lacking):
+    for name in ("no.fa", "nor.fa"):
+        lacking.module(name, ">a\nACGT\n")
+    pretend(lacking)
+    assert {row.action for row in lacking.plan().values()} == {"skip"}
+    (lacking.root / "no.fa").unlink()
+    assert {name: row.action for name, row in lacking.plan().items()} == {
+        "01_data/a": "cannot run",
+        "01_data/b": "skip",
+        "01_data/c": "skip",
+        "02_use/default": "cannot run",
+    }
+
+
+def test_a_run_that_lacks_input_files_is_refused_with_all_their_names(lacking):
+    graph = build_graph("demo")
     with pytest.raises(FileNotFoundError) as caught:
-        build_graph("demo")
+        engine.check_inputs(graph, plan(graph))
     assert "01_data/a.genome is 'no.fa', expected a name in data/registry.tsv" in str(caught.value)
-    assert "nor.fa" in str(caught.value)
+    assert "01_data/b.genome is 'nor.fa'" in str(caught.value)
+    graph = build_graph("demo", only=["01/c"])
+    engine.check_inputs(graph, plan(graph))
 
 
 def test_results_of_a_parent_that_was_rerun_alone_count(chain):

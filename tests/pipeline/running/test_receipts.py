@@ -47,6 +47,15 @@ def test_round_trip(project):
     assert list(read_receipts("demo")) == ["01_data/default"]
 
 
+def test_a_receipt_of_before_settings_were_recorded_holds(tmp_path):
+    write_receipt(tmp_path, make_receipt())
+    file = tmp_path / "receipt.json"
+    values = json.loads(file.read_text())
+    del values["overrides"]
+    file.write_text(json.dumps(values))
+    assert read_receipt(tmp_path) == make_receipt()
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -84,8 +93,14 @@ def test_outputs_and_results(tmp_path):
         "tables/a.csv",
         "checkpoints/final/w.bin",
         "figures/f.svg",
-        "tables/.tmp",
+        "store/codes.npy",
+        "sets/splice/train.tsv",
         "x.txt",
+        "tables/.tmp",
+        "tables/log.txt",
+        "log.txt",
+        "receipt.json",
+        "job.json",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -95,6 +110,10 @@ def test_outputs_and_results(tmp_path):
         "tables/a.csv",
         "checkpoints/final/w.bin",
         "figures/f.svg",
+        "store/codes.npy",
+        "sets/splice/train.tsv",
+        "x.txt",
+        "tables/log.txt",
         "executed.ipynb",
     }
     receipt = make_receipt(outputs=outputs)
@@ -104,6 +123,31 @@ def test_outputs_and_results(tmp_path):
     (tmp_path / "tables" / "a.csv").unlink()
     assert "tables/a.csv" in missing_outputs(tmp_path, receipt)
     assert make_receipt(outputs=collect_outputs(tmp_path)).results_sha256 != receipt.results_sha256
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("checkpoints/history.csv", False),
+        ("checkpoints/genemask/history.csv", False),
+        ("checkpoints/tensorboard/events.out.tfevents.1.vm.2.0", False),
+        ("checkpoints/checkpoints/step-00000500/training_state.pt", False),
+        ("checkpoints/checkpoints/step-00000500/checkpoint.json", False),
+        ("executed.ipynb", False),
+        ("checkpoints/final/model.safetensors", True),
+        ("checkpoints/rows.csv", True),
+        ("tables/history.csv", True),
+        ("figures/loss.svg", True),
+        ("store/codes.npy", True),
+        ("sets/splice/train.tsv", True),
+    ],
+)
+def test_what_a_faster_machine_writes_otherwise_is_no_changed_result(name, counts):
+    first, second = (
+        make_receipt(outputs={"tables/a.csv": {"sha256": "a", "bytes": 1}, name: output})
+        for output in ({"sha256": "b", "bytes": 2}, {"sha256": "c", "bytes": 3})
+    )
+    assert (first.results_sha256 != second.results_sha256) == counts
 
 
 def test_a_crash_while_writing_leaves_the_earlier_file(tmp_path, monkeypatch):

@@ -1,0 +1,98 @@
+"""Parameters of one stage that contradict each other, found before anything starts.
+
+A parameters cell says what each value may be by itself; here stands what it may be beside others.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+#: (parameter to change, what was expected of it)
+Problem = tuple[str, str]
+
+N_SPECIAL_TOKENS = 2  # [CLS] and [SEP] around every piece
+
+
+def check_run(stage: str, values: dict[str, Any], where: str) -> None:
+    """Nothing for parameters of a run that fit each other.
+
+    A stage without checks, or whose notebook lacks one of the parameters they are about, passes.
+
+    values: all parameters of the run. where: file and run, for the message.
+    Raises ValueError for the first contradiction: the parameter, its value, what was expected.
+    """
+    check = CHECKS.get(stage)
+    if check is None or not set(checked_names(check)) <= set(values):
+        return
+    for name, expected in check(**values):
+        raise ValueError(f"{where}.{name} is {values[name]!r}, expected {expected}")
+
+
+def checked_names(check: Callable[..., Iterator[Problem]]) -> list[str]:
+    """The parameters that a check is about: its keyword-only arguments."""
+    arguments = inspect.signature(check).parameters.values()
+    return [item.name for item in arguments if item.kind is item.KEYWORD_ONLY]
+
+
+def check_data(*, kind: str, files: list[str], **_: Any) -> Iterator[Problem]:
+    """Contradictions of 01_data."""
+    wanted = {"genome": "FASTA files", "tables": "labelled tables, or folders of them"}
+    if kind in wanted and not files:
+        yield "files", f"{wanted[kind]}: kind is {kind}"
+
+
+def check_pretraining(
+    *,
+    preset: str,
+    k: int,
+    max_bases: int,
+    max_positions: int,
+    steps: int,
+    warmup_steps: int,
+    rows_per_step: int,
+    micro_batches: int,
+    **_: Any,
+) -> Iterator[Problem]:
+    """Contradictions of 04_pretraining."""
+    made_for = preset.removeprefix("dnabert")
+    if preset.startswith("dnabert") and made_for != str(k):
+        yield "preset", f"'dnabert{k}', or another k: it is for k = {made_for}, and k is {k}"
+    longest = max_positions - N_SPECIAL_TOKENS + k - 1  # n tokens of k bases span n + k - 1 bases
+    if max_bases > longest:
+        yield "max_bases", f"at most {longest}: more than max_positions ({max_positions}) tokens"
+    if warmup_steps > steps:
+        yield "warmup_steps", f"at most steps ({steps})"
+    if micro_batches > rows_per_step:
+        yield "micro_batches", f"at most rows_per_step ({rows_per_step})"
+
+
+def check_fewshot(
+    *,
+    dataset: str,
+    simulated: str,
+    train_file: str,
+    test_file: str,
+    as_shipped: bool,
+    keep_quotes: bool,
+    draws: int,
+    **_: Any,
+) -> Iterator[Problem]:
+    """Contradictions of 05_fewshot."""
+    is_simulated, is_users = dataset.startswith("simulated-"), dataset == "user"
+    if is_simulated and not simulated:
+        yield "simulated", f"a run of 01_data: dataset is {dataset}"
+    for name, file in (("train_file", train_file), ("test_file", test_file)):
+        if is_users and not file:
+            yield name, "a table with the columns sequence and label: dataset is user"
+    for name, asked in (("as_shipped", as_shipped), ("keep_quotes", keep_quotes)):
+        if asked and (is_simulated or is_users):
+            yield name, f"False: dataset is {dataset}, which is not a published set"
+    if as_shipped and draws != 1:
+        yield "draws", "1: one draw is published (as_shipped)"
+
+
+CHECKS: dict[str, Callable[..., Iterator[Problem]]] = {
+    "01_data": check_data,
+    "04_pretraining": check_pretraining,
+    "05_fewshot": check_fewshot,
+}

@@ -1,0 +1,126 @@
+"""Parameters that contradict each other are named before anything starts."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from genomelm_utils import paths
+from genomelm_utils.pipeline.checks import CHECKS, checked_names
+from genomelm_utils.pipeline.params import read_schema
+from genomelm_utils.pipeline.profile import load_profile
+
+PRETRAINING = "params/demo.yaml: 04_pretraining/genemask"
+PROMOTER = "params/demo.yaml: 05_fewshot/promoter"
+USER = "05_fewshot/promoter.dataset=user"
+
+
+@pytest.mark.parametrize("stage", CHECKS)
+def test_checks_are_about_parameters_that_the_notebook_declares(stage):
+    """A check about a parameter that is gone would be left out in silence."""
+    names = checked_names(CHECKS[stage])
+    assert names
+    assert set(names) <= set(read_schema(paths.notebook_file(stage)).by_name)
+
+
+@pytest.mark.parametrize("name", ["demo", "small", "paper"])
+def test_shipped_profiles_pass(name):
+    assert load_profile(name).runs
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["04_pretraining/genemask.micro_batches=50"],
+            f"{PRETRAINING}.micro_batches is 50, expected at most rows_per_step (24)",
+        ),
+        (
+            ["04_pretraining/genemask.steps=20"],
+            f"{PRETRAINING}.warmup_steps is 50, expected at most steps (20)",
+        ),
+        (
+            ["04_pretraining/genemask.max_bases=132"],
+            f"{PRETRAINING}.max_bases is 132, expected at most 131: more than max_positions (128)",
+        ),
+        (
+            ["04_pretraining/genemask.preset=dnabert4"],
+            f"{PRETRAINING}.preset is 'dnabert4', expected 'dnabert6', or another k",
+        ),
+        (
+            ["01_data/simulated.kind=genome"],
+            "params/demo.yaml: 01_data/simulated.files is [], expected FASTA files: kind is genome",
+        ),
+        (
+            ["01_data/simulated.kind=tables"],
+            "01_data/simulated.files is [], expected labelled tables, or folders of them",
+        ),
+        (
+            ["05_fewshot/promoter.simulated=''"],
+            f"{PROMOTER}.simulated is '', expected a run of 01_data: dataset is simulated-promoter",
+        ),
+        ([USER], f"{PROMOTER}.train_file is '', expected a table with the columns sequence and"),
+        ([USER, "05_fewshot/promoter.train_file=a.tsv"], f"{PROMOTER}.test_file is '', expected"),
+        (
+            ["05_fewshot/promoter.as_shipped=true", "05_fewshot/promoter.draws=1"],
+            f"{PROMOTER}.as_shipped is True, expected False: dataset is simulated-promoter",
+        ),
+        (
+            ["05_fewshot/promoter.keep_quotes=true"],
+            f"{PROMOTER}.keep_quotes is True, expected False",
+        ),
+        (
+            ["05_fewshot/promoter.dataset=Prom-core", "05_fewshot/promoter.as_shipped=true"],
+            f"{PROMOTER}.draws is 3, expected 1: one draw is published (as_shipped)",
+        ),
+    ],
+)
+def test_a_contradiction_is_named(settings, message):
+    with pytest.raises(ValueError) as caught:
+        load_profile("demo", tuple(settings))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["04_pretraining.micro_batches=24"],
+        ["04_pretraining.steps=50"],
+        ["04_pretraining.max_bases=131"],
+        ["04_pretraining.preset=dnabert5", "04_pretraining.k=5", "04_pretraining.max_bases=130"],
+        ["01_data/simulated.kind=fewshot"],
+        [USER, "05_fewshot/promoter.train_file=a.tsv", "05_fewshot/promoter.test_file=b.tsv"],
+        [
+            "05_fewshot/promoter.dataset=Prom-core",
+            "05_fewshot/promoter.simulated=''",
+            "05_fewshot/promoter.as_shipped=true",
+            "05_fewshot/promoter.keep_quotes=true",
+            "05_fewshot/promoter.draws=1",
+        ],
+    ],
+)
+def test_the_limit_itself_passes(settings):
+    load_profile("demo", tuple(settings))
+
+
+@pytest.mark.parametrize("action", ["plan", "run"])
+def test_plan_and_run_say_it_before_anything_starts(action, tmp_path):
+    for name in ("notebooks", "params", "data"):
+        (tmp_path / name).mkdir()
+        for file in (paths.ROOT / name).iterdir():
+            if file.is_file():
+                (tmp_path / name / file.name).write_bytes(file.read_bytes())
+    command = [sys.executable, str(paths.ROOT / "run_all.py"), action, "--profile", "demo"]
+    done = subprocess.run(
+        [*command, "--set", "04_pretraining.micro_batches=50"],
+        env={**os.environ, "GENOMELM_ROOT": str(tmp_path), "PYTHONPATH": str(paths.ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "04_pretraining/contiguous.micro_batches is 50, expected at most rows_per_step (24)" in (
+        done.stderr
+    )
+    assert not (tmp_path / "data/runs/demo/00_environment").exists()
