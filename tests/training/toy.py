@@ -18,6 +18,7 @@ class ToyTask(nn.Module):
             3,
             seed,
             num_hidden_layers=1,
+            initializer_range=0.02,  # BERT's: the 1e-5 of the comparisons is relative to it
             hidden_size=16,
             num_attention_heads=2,
             intermediate_size=32,

@@ -163,7 +163,7 @@ def test_sigterm_stops_the_kernel_and_keeps_the_checkpoints(one, wait_for):
     wait_for(lambda: mark.is_file() and mark.read_text())
     kernel = int(mark.read_text())
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == execute.INTERRUPTED_STATUS
     assert "INTERRUPTED 01_data (SIGTERM)" in errors
     wait_for(lambda: not psutil.pid_exists(kernel))
