@@ -128,18 +128,6 @@ def fetch_files(
     return {entry.name: _fetch(entry, data_dir) for entry in entries}
 
 
-def resolve_data(value: str, data_dir: Path | None = None, download: bool = True) -> Path:
-    """The file that a parameter names: a verified file of the registry, or a path of the user."""
-    if value in load_registry():
-        return fetch_file(value, data_dir, download)
-    path = Path(value).expanduser()
-    if path.is_file():
-        return path.resolve()
-    raise ValueError(
-        f"{value!r} is neither a file nor a name in {paths.registry_file()}{_did_you_mean(value)}"
-    )
-
-
 def content_sha256(path: Path) -> str:
     """The SHA-256 of a file's uncompressed content, remembered by path, size and time of change.
 

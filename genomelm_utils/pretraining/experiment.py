@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from transformers import BertForMaskedLM
 
+from genomelm_utils.evaluation.statistics import mean_interval
 from genomelm_utils.pretraining.bits import (
     FrozenBatch,
     base_marginals,
@@ -112,12 +113,10 @@ def measure_masking(
     shares = np.array(
         [_shares(pieces, step, k, seed, scheme, masks) for step in range(SHARE_BATCHES)]
     )
-    mean = shares.mean(axis=0)
-    # 2.045: Student's t at 0.975 with 29 degrees of freedom (SHARE_BATCHES - 1)
-    half = 2.045 * shares.std(axis=0, ddof=1) / np.sqrt(SHARE_BATCHES)
     row: dict[str, Any] = {"scheme": scheme, "centre_prob": masks["centre_prob"]}
     for i, name in enumerate(("masked_share", "hidden_share", "hidden_after_keep_share")):
-        row |= {name: mean[i], f"{name}_low": mean[i] - half[i], f"{name}_high": mean[i] + half[i]}
+        share = mean_interval(shares[:, i])
+        row |= {name: share.mean, f"{name}_low": share.low, f"{name}_high": share.high}
     row["masked_per_hidden"] = shares[:, 3].sum() / shares[:, 4].sum()
     return pd.DataFrame([row])
 

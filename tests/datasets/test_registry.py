@@ -153,13 +153,9 @@ def test_data_folder_that_does_not_exist_is_an_error(place, monkeypatch):
         registry.fetch_file("a/plain.fa")
 
 
-def test_resolve_data(place, tmp_path):
-    own = tmp_path / "mine.tsv"
-    own.write_text("x")
-    assert registry.resolve_data(str(own)) == own
-    assert registry.resolve_data("a/plain.fa") == paths.raw_dir() / "a/plain.fa"
+def test_an_unknown_name_is_answered_with_the_nearest(place):
     with pytest.raises(ValueError, match=r"did you mean a/plain\.fa"):
-        registry.resolve_data("a/plain.fasta")
+        registry.fetch_file("a/plain.fasta")
 
 
 def test_hash_is_remembered_until_the_file_changes(place, monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from genomelm_utils.models.presets import build_masked_lm
 from genomelm_utils.pretraining import experiment
@@ -141,7 +142,7 @@ def test_measured_shares_are_those_of_the_batches(corpora, ranks_V, monkeypatch)
         n_hidden += found.hidden_bases_B.sum().item()
     row = experiment.measure_masking(pieces, k=K, seed=5, scheme="contiguous", **masks).iloc[0]
     assert row["masked_share"] == pytest.approx(np.mean(shares))
-    half = 2.045 * np.std(shares, ddof=1) / np.sqrt(len(shares))
+    half = stats.t.ppf(0.975, len(shares) - 1) * stats.sem(shares)
     assert row["masked_share_high"] - row["masked_share"] == pytest.approx(half)
     assert row["masked_per_hidden"] == pytest.approx(n_masked / n_hidden)
 
