@@ -214,7 +214,8 @@ def _write_store(parts, folder: Path) -> BaseStore:
                 tables[-1]["start"] += total
                 runs.append(records.runs() + total)
                 soft.append(records.soft + total)
-                sources.append(source | {"skipped": records.skipped["name"].tolist()})
+                lost = records.skipped["name"].tolist()
+                sources.append(source | {"n_records": len(records), "skipped": lost})
                 file.write(records.codes.data)
                 total += len(records.codes)
             file.seek(0)
