@@ -98,7 +98,8 @@ def save_checkpoint(folder: Path, step: int, task: nn.Module, state: dict[str, A
     Args:
         folder: the training's folder.
         step: finished updates.
-        task: module whose `.model` is a `PreTrainedModel`; other parameters go into the state.
+        task: module whose `.model` is a `PreTrainedModel`; other parameters go into the state. Its
+            method `save_beside(folder)`, if it has one, writes further files for other programs.
         state: plain Python values and tensors only (it is read back with `weights_only=True`).
     Raises: OSError (disk full, no permission) that names the checkpoint that still stands.
     """
@@ -107,6 +108,8 @@ def save_checkpoint(folder: Path, step: int, task: nn.Module, state: dict[str, A
     try:
         with write_folder(path) as partial, hide_bars():
             task.model.save_pretrained(partial)
+            if hasattr(task, "save_beside"):
+                task.save_beside(partial)
             torch.save({**state, "step": step, "outside_model": outside}, partial / STATE)
             hashes = {item.name: hash_file(item) for item in sorted(partial.iterdir())}
             text = json.dumps({"step": step, "sha256": hashes}, indent=1)

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 
 import torch
 
-PRECISIONS = ("auto", "bf16", "fp32")
+PRECISIONS = ("auto", "bf16", "fp32", "fp16")
+#: What matrix products are computed in; fp32 needs no autocast.
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PHASES = ("data", "compute", "optim", "other")
 
 
@@ -14,7 +16,8 @@ def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
     """The precision to train in, and why: ('bf16', 'the CUDA device computes bf16 natively').
 
     Args:
-        precision: 'auto', or 'bf16' / 'fp32' to insist.
+        precision: 'auto', or 'bf16' / 'fp32' to insist. 'fp16' repeats a published training:
+            float16 without loss scaling, where small gradients vanish; for comparisons only.
         device: where the training runs.
     Raises: ValueError for an unknown word, or bf16 asked of a CUDA device without it.
     """
@@ -37,12 +40,12 @@ def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """Inside: TF32 for the float32 remainders of bf16 training, true float32 otherwise.
+    """Inside: TF32 for the float32 remainders of bf16 (fp16) training, true float32 otherwise.
 
     The process-wide setting is put back on leaving.
     """
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if precision == "bf16" else "highest")
+    torch.set_float32_matmul_precision("high" if precision in _AUTOCAST else "highest")
     try:
         yield
     finally:
@@ -50,8 +53,9 @@ def matmul_precision(precision: str) -> Iterator[None]:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context that runs matrix products in bf16, or does nothing for 'fp32'."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    """The context that runs matrix products in bf16 or fp16, or does nothing for 'fp32'."""
+    dtype = _AUTOCAST.get(precision)
+    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 class PhaseClock:

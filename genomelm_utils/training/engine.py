@@ -279,9 +279,9 @@ class Training:
             logger.info("stopped early: %s best at step %s", self.monitor, state.best_step)
 
     def wants_save(self) -> bool:
-        """Early stopping saves each new best, and where it stops."""
+        """Each new best is saved, and where early stopping stops."""
         state = self.progress
-        new_best = self.patience is not None and state.best_step == state.step
+        new_best = state.best_step == state.step
         return self.folder is not None and (new_best or state.stopped_early)
 
     def save(self) -> None:

@@ -5,7 +5,7 @@ by their number. Everything random hangs on (seed, step, micro-batch), never on 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,7 @@ def fit(
     weight_decay: float = 0.01,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
+    lr_scales: Mapping[str, float] | None = None,
     clip_norm: float = 1.0,
     folder: Path | None = None,
     evaluate: EvaluateFunction | None = None,
@@ -89,16 +90,18 @@ def fit(
         steps: updates. peak_lr: the factor of `schedule` ('linear' or 'constant', `warmup_steps`).
         micro_batches: per step, over all processes; micro-batch m belongs to process m % world.
         weight_decay: not applied to biases and LayerNorm weights. clip_norm: 0 does not clip.
+        lr_scales: prefix of parameter names -> factor on the learning rate, such as {'head.': 100}.
         folder: for `history.csv`, `tensorboard/`, `checkpoints/`; None writes nothing.
         evaluate: called at step 0, every `eval_every` steps (0: never between) and at the end, by
             the main process only; its values become the columns `valid_<name>`.
         save_every: 0 writes a checkpoint at the end only. keep: newest ones kept, plus the best.
         resume: go on from the newest checkpoint in `folder`, if there is one. A damaged one is set
             aside with a warning, and the one before it taken; without any, from the start.
-        monitor: a name that `evaluate` returns; lowest is best unless `higher_is_better`.
-        patience: stop after so many evaluations in a row without a better `monitor`; each new best
-            is then saved.
-        precision: 'auto' (bf16 on CUDA that has it, else fp32), 'bf16' or 'fp32'.
+        monitor: a name that `evaluate` returns; lowest is best unless `higher_is_better`. Each new
+            best is saved.
+        patience: stop after so many evaluations in a row without a better `monitor`.
+        precision: 'auto' (bf16 on CUDA that has it, else fp32), 'bf16', 'fp32', or 'fp16' (without
+            loss scaling, to repeat a published training).
         settings: the caller's own settings; a resume with others is refused.
         progress: show a progress bar.
     Raises: ValueError for settings that contradict each other, or a resume with other settings
@@ -120,6 +123,7 @@ def fit(
         "clip_norm": clip_norm,
         "seed": seed,
         "precision": used,
+        **({"lr_scales": dict(lr_scales)} if lr_scales else {}),
         **(settings or {}),
     }
     lr_factor = optim.get_schedule(schedule)
@@ -132,7 +136,9 @@ def fit(
             task=task,
             model=model,
             call=torch.compile(model) if compile_model else model,
-            optimizer=optim.build_adamw(task, weight_decay=weight_decay, betas=betas, eps=eps),
+            optimizer=optim.build_adamw(
+                task, weight_decay=weight_decay, betas=betas, eps=eps, lr_scales=lr_scales
+            ),
             accelerator=accelerator,
             precision=used,
             lr_at=lambda step: peak_lr * lr_factor(step, warmup_steps, steps),

@@ -1,6 +1,6 @@
 """AdamW as BERT uses it, and learning-rate schedules as pure functions of the step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -63,15 +63,23 @@ def build_adamw(
     weight_decay: float,
     betas: tuple[float, float],
     eps: float,
+    lr_scales: Mapping[str, float] | None = None,
 ) -> torch.optim.AdamW:
-    """Fused AdamW over the trainable parameters; the caller sets `lr` before every update.
+    """Fused AdamW over the trainable parameters; `set_lr` gives the rate before every update.
 
-    Raises: ValueError when nothing is trainable.
+    lr_scales: prefix of parameter names -> factor on the learning rate, 1 for all others; of
+        several prefixes that fit, the longest counts.
+    Raises: ValueError when nothing is trainable, or a prefix fits no trainable parameter.
     """
-    decayed, exempt = split_decay(model)
+    scales = scale_by_name(model, lr_scales or {})
     groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": exempt, "weight_decay": 0.0},
+        {
+            "params": [p for p in parameters if scales[id(p)] == scale],
+            "weight_decay": decay,
+            "lr_scale": scale,
+        }
+        for parameters, decay in zip(split_decay(model), (weight_decay, 0.0), strict=True)
+        for scale in sorted(set(scales.values()))
     ]
     groups = [group for group in groups if group["params"]]
     if not groups:
@@ -79,7 +87,25 @@ def build_adamw(
     return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, fused=True)
 
 
+def scale_by_name(model: nn.Module, lr_scales: Mapping[str, float]) -> dict[int, float]:
+    """The factor on the learning rate of each trainable parameter, by its `id`.
+
+    Raises: ValueError for a prefix that fits no trainable parameter.
+    """
+    names = {name: id(p) for name, p in model.named_parameters() if p.requires_grad}
+    scales = dict.fromkeys(names.values(), 1.0)
+    for prefix in sorted(lr_scales, key=len):
+        fitting = [name for name in names if name.startswith(prefix)]
+        if not fitting:
+            raise ValueError(
+                f"lr_scales names {prefix!r}, expected the start of a trainable parameter's name; "
+                f"found parameters such as {', '.join(list(names)[:3]) or 'none'}"
+            )
+        scales |= {names[name]: float(lr_scales[prefix]) for name in fitting}
+    return scales
+
+
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every parameter group this learning rate."""
+    """Give every parameter group this learning rate times its own factor."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)

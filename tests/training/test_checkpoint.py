@@ -38,6 +38,14 @@ def test_parameters_outside_the_model_come_back(saved):
         assert torch.equal(other.state_dict()[name], value)
 
 
+def test_a_task_writes_its_own_files_beside_the_model(tmp_path):
+    task = ToyTask()
+    task.save_beside = lambda folder: (folder / "head.txt").write_text("for other programs")
+    path = ckpt.save_checkpoint(tmp_path, 1, task, {})
+    assert (path / "head.txt").read_text() == "for other programs"
+    assert "head.txt" in json.loads((path / "checkpoint.json").read_text())["sha256"]
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "training_state.pt", "config.json"])
 def test_damage_is_named_with_both_hashes_and_a_remedy(saved, name):
     _, path = saved

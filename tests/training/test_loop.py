@@ -246,6 +246,33 @@ def test_early_stopping_keeps_the_best(tmp_path):
     assert again.step == 4
 
 
+def test_the_best_is_kept_without_early_stopping_too(tmp_path):
+    values = iter([9.0, 5.0, 3.0, 4.0, 4.0])
+    result = train(
+        ToyTask(),
+        tmp_path,
+        evaluate=lambda task: {"loss": next(values)},
+        eval_every=2,
+        monitor="loss",
+        keep=1,
+    )
+    assert (result.best_step, result.best_value) == (4, 3.0)
+    assert list(ckpt.list_checkpoints(tmp_path)) == [4, 8]
+    assert result.best_checkpoint.name == "step-00000004"
+
+
+def test_learning_rate_of_a_part_by_its_name(tmp_path):
+    frozen = ToyTask()
+    train(frozen, tmp_path, lr_scales={"model.": 0.0}, weight_decay=0.0)
+    start = ToyTask()
+    assert torch.equal(
+        frozen.model.get_input_embeddings().weight, start.model.get_input_embeddings().weight
+    )
+    assert not torch.equal(frozen.scale, start.scale)
+    with pytest.raises(ValueError, match="lr_scales: saved"):
+        train(ToyTask(), tmp_path, resume=True, weight_decay=0.0, lr_scales={"model.": 1.0})
+
+
 def test_higher_is_better():
     values = iter([0.1, 0.5, 0.9, 0.7, 0.6])
     result = train(
@@ -425,7 +452,7 @@ def test_two_processes_reach_the_loss_of_one(tmp_path):
     [
         ({"steps": 0}, "steps is 0"),
         ({"schedule": "cosine"}, "unknown schedule 'cosine'.*linear"),
-        ({"precision": "fp16"}, "unknown precision 'fp16'"),
+        ({"precision": "half"}, "unknown precision 'half'"),
         ({"patience": 2}, "patience needs monitor"),
         ({"monitor": "loss"}, "no evaluate function"),
         ({"monitor": "mcc", "evaluate": evaluate}, "evaluate returned only: loss"),

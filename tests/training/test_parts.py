@@ -7,12 +7,13 @@ import pytest
 import torch
 from toy import ToyTask
 
-from genomelm_utils.training.device import PhaseClock, choose_precision, matmul_precision
+from genomelm_utils.training.device import PhaseClock, autocast, choose_precision, matmul_precision
 from genomelm_utils.training.distributed import own_micro_batches
 from genomelm_utils.training.optim import (
     build_adamw,
     get_schedule,
     linear_warmup_decay,
+    set_lr,
     split_decay,
     warmup_constant,
 )
@@ -79,6 +80,31 @@ def test_frozen_parameters_are_left_out_and_nothing_to_train_is_an_error():
     task.scale.requires_grad = False
     with pytest.raises(ValueError, match="no trainable parameter"):
         build_adamw(task, weight_decay=0.01, betas=(0.9, 0.98), eps=1e-6)
+
+
+def test_learning_rates_by_prefix_the_longest_counts():
+    task = ToyTask()
+    scales = {"scale": 100.0, "model.bert.": 0.5, "model.bert.embeddings.": 0.1}
+    settings = {"weight_decay": 0.01, "betas": (0.9, 0.98), "eps": 1e-6}
+    adamw = build_adamw(task, **settings, lr_scales=scales)
+    set_lr(adamw, 2.0)
+    rates = {id(p): group["lr"] for group in adamw.param_groups for p in group["params"]}
+    decays = {id(p): g["weight_decay"] for g in adamw.param_groups for p in g["params"]}
+    for name, parameter in task.named_parameters():
+        factor = 100.0 if name == "scale" else 0.5 if name.startswith("model.bert.") else 1.0
+        factor = 0.1 if name.startswith("model.bert.embeddings.") else factor
+        assert rates[id(parameter)] == pytest.approx(2.0 * factor), name
+        exempt = name.endswith("bias") or "LayerNorm" in name
+        assert decays[id(parameter)] == (0.0 if exempt else 0.01)
+    with pytest.raises(ValueError, match=r"lr_scales names 'hat\.', expected the start of a"):
+        build_adamw(task, **settings, lr_scales={"hat.": 2.0})
+
+
+def test_released_fp16_is_autocast_without_scaling():
+    assert choose_precision("fp16", torch.device("cpu")) == ("fp16", "asked for")
+    for precision, dtype in (("fp16", torch.float16), ("fp32", torch.float32)):
+        with autocast(torch.device("cpu"), precision):
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
 def test_precision_comes_with_its_reason():
