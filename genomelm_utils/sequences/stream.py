@@ -95,6 +95,7 @@ class RecordStream:
         self.block_bases = block_bases
         self.block_records = block_records
         self.format = _sniff(self.path)
+        self._reported = False
         self._reset()
 
     def _reset(self) -> None:
@@ -186,6 +187,9 @@ class RecordStream:
         if not self.n_records:
             found = ", ".join(f"{n} {reason}" for reason, n in counts.items()) or "no records"
             raise ValueError(f"{self.path}: nothing to read: {found}")
+        if self._reported:
+            return
+        self._reported = True
         for reason, count in counts.items():
             first = islice((name for name, why in self._skipped if why == reason), 10)
             shown = ", ".join(first) + (", ..." if count > 10 else "")

@@ -1,0 +1,210 @@
+"""A FASTA or FASTQ file in, a file of embeddings with names out, in bounded memory.
+
+Shapes: S records of the file, R records of a block, D width.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from transformers import PreTrainedModel
+
+from genomelm_utils.sequences.stream import BLOCK_BASES, BLOCK_RECORDS, Block, RecordStream
+from genomelm_utils.tasks.embedding import embed, embedding_recipe, open_bar
+from genomelm_utils.tasks.embedding_batches import look_ahead
+from genomelm_utils.tasks.embedding_cache import embedding_key, hash_file, write_json
+from genomelm_utils.tasks.embedding_models import encoder_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".npy", ".parquet")
+NAMES, SKIPPED, RECEIPT = ".names.csv", ".skipped.csv", ".json"  # beside the embeddings
+Write = Callable[[Block, np.ndarray], None]
+
+
+@dataclass(frozen=True)
+class EmbeddedFile:
+    """Where the embeddings of a file are, and of what.
+
+    path: the embeddings; n_sequences, n_bases, width: S, bases and D; n_skipped: records left out,
+    listed with reasons in `skipped_path`; reused: they were there already.
+    """
+
+    path: Path
+    n_sequences: int
+    n_bases: int
+    width: int
+    n_skipped: int
+    reused: bool = False
+
+    @property
+    def skipped_path(self) -> Path:
+        """Table (name, reason) of records left out."""
+        return _beside(self.path, SKIPPED)
+
+
+def embed_file(
+    path: str | Path,
+    out: str | Path,
+    model: PreTrainedModel,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    min_bp: int = 1,
+    reuse: bool = True,
+    progress: bool | None = None,
+    block_bases: int = BLOCK_BASES,
+    block_records: int = BLOCK_RECORDS,
+    **options: Any,
+) -> EmbeddedFile:
+    """Embeddings of every record of a FASTA or FASTQ file, in the order of the file.
+
+    The file is read twice: first to the end for mistakes, so that none comes up after hours of
+    computing, then in blocks. Memory does not grow with the file (8 bytes per record aside).
+
+    Args:
+        out: `x.npy` (float32 [S, D], names and bases in `x.npy.names.csv`), or `x.parquet` (columns
+            name, n_bases, embedding; needs pyarrow). Also `<out>.skipped.csv`, records left out,
+            and `<out>.json`, the key of the embeddings. `read_embeddings` reads both kinds.
+        min_bp: shorter records are left out, as are empty ones and those without a definite base.
+        reuse: leave an `out` made with the same key alone (see `embedding_cache`).
+        options: those of `tasks.embedding.embed`. Longest first holds within a block.
+    Errors: those of `sequences.stream.RecordStream`, before anything is computed; ValueError for
+    another suffix. An interrupted run leaves nothing under the name `out`.
+    """
+    out = Path(out)
+    if out.suffix not in SUFFIXES:
+        raise ValueError(f"{out}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    stream = RecordStream(path, min_bp=min_bp, block_bases=block_bases, block_records=block_records)
+    recipe_options = {k: v for k, v in options.items() if k != "token_budget"}
+    recipe = embedding_recipe(model, tokenizer, **recipe_options)
+    key, parts = embedding_key(model, tokenizer, recipe, f"{hash_file(path)} min_bp {min_bp}")
+    if reuse and (found := _find(out, key)) is not None:
+        logger.info("%s: made with the same weights, settings and file before, left as it is", out)
+        return found
+    for _ in stream:  # to the end, for mistakes and for the number of records
+        pass
+    done = EmbeddedFile(
+        out,
+        stream.n_records,
+        stream.n_bases,
+        encoder_of(model).config.hidden_size,
+        len(stream.skipped),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _beside(out, RECEIPT).unlink(missing_ok=True)
+    stream.skipped.to_csv(_beside(out, SKIPPED), index=False, lineterminator="\n")
+    with _writer(done) as write, open_bar(progress, total=stream.n_bases) as bar:
+        for block in look_ahead(stream):
+            write(block, embed(model, tokenizer, block.codes, progress=bar, **options))
+    described = {"key": key, **asdict(done), "path": out.name, "made_of": parts}
+    write_json(_beside(out, RECEIPT), described)
+    return done
+
+
+def read_embeddings(path: str | Path, mmap: bool = False) -> tuple[pd.DataFrame, np.ndarray]:
+    """(table, embeddings): name and n_bases of every record, and float32 [S, D] in that order.
+
+    mmap: leave a .npy file on disk (read-only).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; make it with `embed`")
+    if path.suffix == ".parquet":
+        table = pd.read_parquet(path)
+        return table[["name", "n_bases"]], np.stack(table["embedding"].to_numpy())
+    names = _beside(path, NAMES)
+    if not names.is_file():
+        raise FileNotFoundError(f"{path} has no names: expected {names.name} beside it")
+    table = pd.read_csv(names, dtype={"name": str}, keep_default_na=False)
+    values_SD = np.load(path, mmap_mode="r" if mmap else None)
+    if len(table) != len(values_SD):
+        raise ValueError(
+            f"{path} has {len(values_SD)} rows and {names.name} {len(table)} names; embed again"
+        )
+    return table, values_SD
+
+
+def _find(out: Path, key: str) -> EmbeddedFile | None:
+    """What the receipt beside `out` says, if it is of this key."""
+    try:
+        held = json.loads(_beside(out, RECEIPT).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    if not out.is_file() or held.get("key") != key:
+        return None
+    counts = {name: held[name] for name in ("n_sequences", "n_bases", "width", "n_skipped")}
+    return EmbeddedFile(out, **counts, reused=True)
+
+
+def _beside(out: Path, suffix: str) -> Path:
+    return out.with_name(out.name + suffix)
+
+
+@contextmanager
+def _writer(done: EmbeddedFile) -> Iterator[Write]:
+    """A function that appends a block; `done.path` appears when all blocks are written."""
+    partial = _beside(done.path, ".partial")
+    kind = _write_npy if done.path.suffix == ".npy" else _write_parquet
+    try:
+        with kind(done, partial) as write:
+            yield write
+        partial.replace(done.path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _write_npy(done: EmbeddedFile, partial: Path) -> Iterator[Write]:
+    shape = (done.n_sequences, done.width)
+    values_SD = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+    names = _beside(done.path, NAMES)
+    names.write_text("name,n_bases\n")
+    begin = 0
+
+    def write(block: Block, values_RD: np.ndarray) -> None:
+        nonlocal begin
+        values_SD[begin : begin + len(block)] = values_RD
+        begin += len(block)
+        _describe(block).to_csv(names, mode="a", header=False, index=False, lineterminator="\n")
+
+    yield write
+    values_SD.flush()
+
+
+@contextmanager
+def _write_parquet(done: EmbeddedFile, partial: Path) -> Iterator[Write]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise ValueError(
+            f"{done.path}: parquet needs pyarrow (pip install 'genomelm[train]'); or write .npy"
+        ) from error
+    vector = pa.list_(pa.float32(), done.width)
+    schema = pa.schema([("name", pa.string()), ("n_bases", pa.int64()), ("embedding", vector)])
+    with pq.ParquetWriter(partial, schema) as file:
+
+        def write(block: Block, values_RD: np.ndarray) -> None:
+            table = _describe(block)
+            flat = pa.array(values_RD.ravel())
+            columns = [
+                pa.array(table["name"], pa.string()),
+                pa.array(table["n_bases"], pa.int64()),
+                pa.FixedSizeListArray.from_arrays(flat, type=vector),
+            ]
+            file.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+        yield write
+
+
+def _describe(block: Block) -> pd.DataFrame:
+    return pd.DataFrame({"name": block.names, "n_bases": [len(codes) for codes in block.codes]})
