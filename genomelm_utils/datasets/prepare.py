@@ -1,4 +1,5 @@
-"""What notebook 01 makes ready: a store of bases, labelled sets, or both with known truth."""
+"""What notebook 01 makes ready: a store of bases, labelled sets, or both with known truth; or a
+set of genomes split by species."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,13 @@ import pandas as pd
 
 from genomelm_utils.datasets.audit import read_folder, read_published_sets
 from genomelm_utils.datasets.labelled import LabelledSet, read_labelled
+from genomelm_utils.datasets.species import (
+    GenomeSet,
+    build_genome_set,
+    read_species_table,
+    simulate_genome_set,
+    store_training_bases,
+)
 from genomelm_utils.sequences.alphabet import decode
 from genomelm_utils.sequences.genome import BaseStore, build_store, store_from_codes
 from genomelm_utils.sequences.kmers import kmer_codes, kmer_strings, revcomp_codes
@@ -18,24 +26,30 @@ from genomelm_utils.sequences.simulate import (
     simulate_classification,
     simulate_genome,
 )
+from genomelm_utils.sequences.simulate_species import simulate_species
 
-KINDS = ("simulate", "genome", "fewshot", "tables")
+KINDS = ("simulate", "genome", "fewshot", "tables", "species")
 WINDOW_BP = 1000
 BLOCK_WINDOWS = 4096  # windows counted at a time: bounds the temporary arrays
 #: Kinds of the truth table that mark short planted motifs (others are whole repeats, gaps, sites).
 NO_MOTIFS = {"promoter", "donor", "acceptor", "interspersed", "tandem", "gap"}
 #: Share of simulated windows that goes to the test set; the rest is the pool that shots come from.
 TEST_SHARE = 1 / 3
+_WORD_COLUMNS = ["ngram", "motif", "n_planted"]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run of 01 holds: a store, labelled sets by name, the truth where it is simulated."""
+    """What a run of 01 holds: a store, labelled sets by name, the truth where it is simulated.
+
+    genomes: all genomes, split by species; `store` then holds those to train on.
+    """
 
     store: BaseStore | None = None
     sets: dict[str, LabelledSet] = field(default_factory=dict)
     truth: pd.DataFrame | None = None
     planted_words: pd.DataFrame | None = None
+    genomes: GenomeSet | None = None
 
 
 def prepare(
@@ -48,12 +62,19 @@ def prepare(
     n_per_class: int,
     word_bp: int,
     seed: int,
+    n_species: int = 14,
+    species_bp: int = 300_000,
+    n_train: int = 8,
+    together: Sequence[str] = (),
 ) -> Prepared:
     """The data of one run of 01, under `folder`.
 
     kind: `simulate` makes a genome (`store/`) and labelled sets (`sets/<task>/train.tsv`,
     `test.tsv`) with known truth; `genome` builds `store/` from FASTA files; `fewshot` reads the
-    published few-shot sets; `tables` reads labelled tables of one's own, or folders of them.
+    published few-shot sets; `tables` reads labelled tables of one's own, or folders of them;
+    `species` splits genomes by species (`species/`, and `store/` of what may be trained on): those
+    of `files`, of which one is the table of species, or simulated ones where there are no files.
+    n_species, species_bp: of simulated species. n_train, together: see `split_species`.
 
     Raises ValueError for another kind, and for a genome or tables without files.
     """
@@ -69,6 +90,9 @@ def prepare(
         if not files:
             raise ValueError("kind is tables, but `files` is empty; name tables or folders of them")
         return Prepared(sets=dict(named for path in files for named in _read_tables(path).items()))
+    if kind == "species":
+        split = {"n_train": n_train, "together": together, "seed": seed}
+        return _prepare_species(folder, files, n_species, species_bp, split)
     genome_rng, sets_rng = np.random.default_rng(seed).spawn(2)
     genome = simulate_genome(genome_rng, n_bases=n_bases)
     store = store_from_codes(
@@ -79,6 +103,44 @@ def prepare(
     for (task, length_bp), rng in zip(tasks.items(), sets_rng.spawn(len(tasks)), strict=True):
         sets |= _simulate_set(genome, rng, task, length_bp, n_per_class, folder / "sets" / task)
     return Prepared(store, sets, genome.truth, find_planted_words(genome, word_bp))
+
+
+def _prepare_species(
+    folder: Path, files: Sequence[Path], n_species: int, species_bp: int, split: dict
+) -> Prepared:
+    """Genomes split by species, and the store of those to train on."""
+    truth = words = None
+    if files:
+        table, genome_files = _find_genomes(files)
+        genomes = build_genome_set(genome_files, table, folder / "species", **split)
+    else:
+        rng = np.random.default_rng(split["seed"])
+        simulated = simulate_species(rng, n_species=n_species, bases_per_species=species_bp)
+        genomes = simulate_genome_set(simulated, folder / "species", **split)
+        truth, words = simulated.truth, pd.DataFrame(columns=_WORD_COLUMNS)
+    store = store_training_bases(genomes, folder / "store")
+    return Prepared(store, truth=truth, planted_words=words, genomes=genomes)
+
+
+def _find_genomes(files: Sequence[Path]) -> tuple[pd.DataFrame, list[Path]]:
+    """The table of species and the genome files; of a folder, the files that the table names."""
+    tables = [path for path in files if path.suffix == ".tsv"]
+    if len(tables) != 1:
+        raise ValueError(
+            f"kind is species, but {len(tables)} of `files` end in .tsv, expected one table with "
+            "the columns file and species beside genome files (FASTA) or folders of them"
+        )
+    table = read_species_table(tables[0])
+    named = {Path(name).name for name in table["file"]}
+    found = []
+    for path in files:
+        if path.is_dir():
+            found += sorted(file for file in path.iterdir() if file.name in named)
+        elif path != tables[0]:
+            found.append(path)
+    if not found:
+        raise ValueError(f"none of the genome files that {tables[0]} names is among `files`")
+    return table, found
 
 
 def _read_tables(path: Path) -> dict[str, LabelledSet]:
@@ -145,7 +207,7 @@ def find_planted_words(genome: SimulatedGenome, word_bp: int) -> pd.DataFrame:
         parts.append(
             pd.DataFrame({"ngram": names[often], "motif": kind, "n_planted": count[often]})
         )
-    table = pd.concat(parts) if parts else pd.DataFrame(columns=["ngram", "motif", "n_planted"])
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=_WORD_COLUMNS)
     return table.sort_values(["n_planted", "ngram"], ascending=[False, True], ignore_index=True)
 
 

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 PARTS = ("train", "valid", "test")
 TOGETHER_MARK = "|"  # between the names of species in one text
+_NO_SOFT = np.empty((0, 2), dtype=np.int64)
 _TABLES = ("genomes.csv", "records.csv")
 _SUFFIXES = (".gz", ".fna", ".fa", ".fasta", ".fas")
 
@@ -69,20 +70,21 @@ class GenomeSet:
         part: `test` all of the test genomes; `train` the training genomes without their last
         `valid_share`; `valid` what `train` leaves of them.
         """
-        if part not in PARTS:
-            raise ValueError(f"part is {part!r}, expected one of {', '.join(PARTS)}")
         runs = self.store.runs
         record = np.searchsorted(self.store.records["start"], runs[:, 0], side="right") - 1
         genome = self.genome_of_record[record]
-        begin, end = self._bounds(part)
+        begin, end = self.bounds(part)
         inside = np.stack(
             [np.maximum(runs[:, 0], begin[genome]), np.minimum(runs[:, 1], end[genome])], axis=1
         )
         kept = inside[:, 0] < inside[:, 1]
         return inside[kept], genome[kept]
 
-    def _bounds(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Where a part begins and ends in every genome, global; nothing where it has none."""
+    def bounds(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Where a part begins and ends in every genome: two int64[G], global; equal where it has
+        nothing of a genome."""
+        if part not in PARTS:
+            raise ValueError(f"part is {part!r}, expected one of {', '.join(PARTS)}")
         end = np.cumsum(self.table["n_bases"].to_numpy())
         begin = end - self.table["n_bases"].to_numpy()
         cut = end - np.round(self.valid_share * (end - begin)).astype(np.int64)
@@ -139,18 +141,18 @@ def simulate_genome_set(
     *,
     n_train: int,
     seed: int,
+    together: Sequence[str] = (),
     valid_share: float = 0.1,
 ) -> GenomeSet:
-    """A new genome set of simulated species, split by species."""
+    """A new genome set of simulated species, split by species as `build_genome_set` does."""
     folder = Path(folder)
-    no_soft = np.empty((0, 2), dtype=np.int64)
     store = store_from_codes(
-        simulated.names, simulated.codes, simulated.starts, no_soft, folder / "store"
+        simulated.names, simulated.codes, simulated.starts, _NO_SOFT, folder / "store"
     )
     genome_of_record, names = pd.factorize(simulated.table["genome"])
     found = simulated.table["species"][~simulated.table["genome"].duplicated()].tolist()
-    parts = split_species(found, n_train=n_train, seed=seed)
-    return _write(folder, store, list(names), found, parts, genome_of_record, valid_share, seed)
+    parts = split_species(found, n_train=n_train, seed=seed, together=together)
+    return _write(folder, store, names.tolist(), found, parts, genome_of_record, valid_share, seed)
 
 
 def read_species_table(path: str | Path) -> pd.DataFrame:
@@ -183,6 +185,27 @@ def genome_name(file: str | Path) -> str:
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
     return name
+
+
+def store_training_bases(genomes: GenomeSet, folder: str | Path) -> BaseStore:
+    """A store of what may be trained on: training genomes without their validation ends.
+
+    For what learns from whole stores (tokenizers, masked language models): species of the test
+    part and validation windows are not in it. Records keep their names; soft masks are dropped.
+    """
+    end_G = genomes.bounds("train")[1]
+    records = genomes.store.records
+    begin_N = records["start"].to_numpy()
+    end_N = np.minimum(begin_N + records["length"].to_numpy(), end_G[genomes.genome_of_record])
+    kept = (genomes.table["part"] == "train").to_numpy()[genomes.genome_of_record]
+    kept &= end_N > begin_N
+    pieces = [
+        genomes.store.codes[begin:end]
+        for begin, end in zip(begin_N[kept].tolist(), end_N[kept].tolist(), strict=True)
+    ]
+    starts = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])])
+    names = records["name"][kept].tolist()
+    return store_from_codes(names, np.concatenate(pieces), starts, _NO_SOFT, folder)
 
 
 # --- the split -----------------------------------------------------------------------------

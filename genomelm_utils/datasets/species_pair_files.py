@@ -41,9 +41,12 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 PAIRS_PER_STEP = 48  # Source: the published training script, global batch
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 20
 _WRITE_PAIRS = 256  # pairs in memory while writing
 _COMMA, _NEWLINE = b",\n"
+_ENCODE = ENCODE_TABLE.tobytes()
+_IS_DEFINITE = (ENCODE_TABLE < N_BASES).tobytes()
+_LETTERS = np.flatnonzero(ENCODE_TABLE != INVALID).astype(np.uint8).tobytes()
 
 
 @dataclass
@@ -223,30 +226,33 @@ class _Block:
 
 
 def _parse_block(text: bytes, line: int, path: Path) -> _Block:
-    """Base codes of a block of whole lines; `line` is the number of its first line."""
-    data = np.frombuffer(text.replace(b"\r", b""), dtype=np.uint8)
+    """Base codes of a block of whole lines; `line` is the number of its first line.
+
+    Goes through `bytes.translate`, which is several times faster than indexing with numpy.
+    """
+    text = text.replace(b"\r", b"")
+    data = np.frombuffer(text, dtype=np.uint8)
     ends = np.flatnonzero(data == _NEWLINE)
     n_lines = len(ends)
     begins, lines = np.concatenate([[0], ends[:-1] + 1]), np.arange(line, line + n_lines)
     begins, ends, lines = (values[begins < ends] for values in (begins, ends, lines))
-    codes = ENCODE_TABLE[data]
     commas = np.flatnonzero(data == _COMMA)
-    _check_lines(data, codes, begins, ends, lines, commas, path)
-    bounds_P4 = np.stack([begins, commas, commas + 1, ends], axis=1)
-    lengths_P2 = bounds_P4[:, 1::2] - bounds_P4[:, ::2]
-    n_before = np.concatenate([[0], np.cumsum(codes < N_BASES)])
-    n_definite_P2 = n_before[bounds_P4[:, 1::2]] - n_before[bounds_P4[:, ::2]]
-    keep = (n_definite_P2 > 0).all(axis=1)
-    is_kept = _mark_intervals(begins[keep], ends[keep], len(data))
-    empty = (lengths_P2 == 0).any(axis=1)
-    reason = np.where(empty, "empty sequence", "no definite base")[~keep]
+    _check_lines(text, begins, ends, lines, commas, path)
+    lengths_P2 = np.stack([commas - begins, ends - commas - 1], axis=1)
+    # no comma or line feed is a base: look from where a sequence or its comma begins to the next
+    is_definite = np.frombuffer(text.translate(_IS_DEFINITE), dtype=bool)
+    marks = np.stack([begins, commas], axis=1).ravel()
+    keep = np.logical_or.reduceat(is_definite, marks).reshape(-1, 2).all(axis=1)
+    reason = np.where((lengths_P2 == 0).any(axis=1), "empty sequence", "no definite base")[~keep]
     skipped = pd.DataFrame({"name": [f"line {i}" for i in lines[~keep]], "reason": reason})
-    return _Block(codes[is_kept & (data != _COMMA)], lengths_P2[keep].ravel(), skipped, n_lines)
+    if not keep.all():
+        text = b"".join(text[i:j] for i, j in zip(begins[keep], ends[keep], strict=True))
+    codes = np.frombuffer(text.translate(_ENCODE, b",\n"), dtype=np.uint8)
+    return _Block(codes, lengths_P2[keep].ravel(), skipped, n_lines)
 
 
 def _check_lines(
-    data: np.ndarray,
-    codes: np.ndarray,
+    text: bytes,
     begins: np.ndarray,
     ends: np.ndarray,
     lines: np.ndarray,
@@ -255,25 +261,19 @@ def _check_lines(
 ) -> None:
     """ValueError for the first line that is not two sequences with a comma between them."""
     n_commas = np.searchsorted(commas, ends) - np.searchsorted(commas, begins)
-    others = np.flatnonzero((codes == INVALID) & (data != _COMMA) & (data != _NEWLINE))
-    letters_row = np.searchsorted(begins, others[:1], side="right") - 1
     columns_row = np.flatnonzero(n_commas != 1)[:1]
-    rows = np.concatenate([letters_row, columns_row])
+    wrong = text.translate(None, _LETTERS + b",\n")[:1]
+    wrong_at = np.array([text.index(wrong)] if wrong else [], dtype=np.int64)
+    wrong_row = np.searchsorted(begins, wrong_at, side="right") - 1
+    rows = np.concatenate([wrong_row, columns_row])
     if not len(rows):
         return
     row = int(rows.min())
     where = f"{path}, line {lines[row]}"
-    found = data[begins[row] : min(ends[row], begins[row] + 40)].tobytes().decode("latin-1")
+    found = text[begins[row] : min(ends[row], begins[row] + 40)].decode("latin-1")
     expected = "expected two nucleotide sequences with one comma between them on every line"
     if row in columns_row:
         raise ValueError(f"{where}: {n_commas[row] + 1} column(s), {expected}; found {found!r}")
     if lines[row] == 1:
         raise ValueError(f"{where}: looks like a header ({found!r}); remove it: {expected}")
-    raise ValueError(f"{where}: found {explain_character(int(data[others[0]]))}, {expected}")
-
-
-def _mark_intervals(begins: np.ndarray, ends: np.ndarray, n: int) -> np.ndarray:
-    """bool[n], true inside of disjoint intervals that do not touch."""
-    steps = np.zeros(n, dtype=np.int8)
-    steps[begins], steps[ends] = 1, -1
-    return np.cumsum(steps, dtype=np.int8).astype(bool)
+    raise ValueError(f"{where}: found {explain_character(wrong[0])}, {expected}")

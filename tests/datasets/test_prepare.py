@@ -229,6 +229,39 @@ def test_published_sets_are_read_where_no_folder_is_given(tmp_path, data_dir):
     assert {"Prom-core/10", "Prom-core/test", "Splice-40/500"} <= set(prepared.sets)
 
 
+def test_simulated_species_are_split_and_only_training_bases_are_stored(tmp_path):
+    options = OPTIONS | {"n_species": 4, "species_bp": 4000, "n_train": 2}
+    prepared = prepare("species", tmp_path, [], **options)
+    genomes = prepared.genomes
+    assert genomes.folder == tmp_path / "species"
+    assert genomes.table["part"].tolist().count("train") == 2
+    assert prepared.store.n_bases == 2 * 3600
+    regions = genomes.regions("train")[0]
+    training = np.concatenate([genomes.store.codes[begin:end] for begin, end in regions])
+    assert np.array_equal(prepared.store.codes, training)
+    assert set(prepared.truth["record"]) == set(genomes.store.records["name"])
+    assert prepared.planted_words.columns.tolist() == ["ngram", "motif", "n_planted"]
+    assert not len(prepared.planted_words)
+
+
+def test_genomes_of_a_folder_are_those_the_table_names(tmp_path):
+    folder = tmp_path / "genomes"
+    folder.mkdir()
+    for name in ("one", "two", "unnamed"):
+        (folder / f"{name}.fna").write_text(f">{name}\n{'ACGT' * 10}\n")
+    (folder / "one.gff3").write_text("no FASTA")
+    table = tmp_path / "species.tsv"
+    table.write_text("file\tspecies\ngenomes/one.fna\tA a\ngenomes/two.fna\tB b\nabsent.fna\tC c\n")
+    prepared = prepare("species", tmp_path / "run", [folder, table], **OPTIONS, n_train=1)
+    assert prepared.genomes.table["genome"].tolist() == ["one", "two"]
+    assert prepared.store.n_bases == 36
+    assert (prepared.truth, prepared.planted_words) == (None, None)
+    with pytest.raises(ValueError, match=r"0 of `files` end in .tsv, expected one table"):
+        prepare("species", tmp_path / "run", [folder], **OPTIONS, n_train=1)
+    with pytest.raises(ValueError, match="none of the genome files"):
+        prepare("species", tmp_path / "run", [table], **OPTIONS, n_train=1)
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
