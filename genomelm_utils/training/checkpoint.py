@@ -185,7 +185,8 @@ def load_weights(path: Path, task: nn.Module, state: dict[str, Any]) -> None:
     """Put the weights of a checkpoint into `task`, in place and strictly."""
     with hide_bars():
         saved = type(task.model).from_pretrained(path)
-    task.model.load_state_dict(saved.state_dict())
+    found = saved.state_dict()  # and what the class adds that this model lacks, such as a pooler
+    task.model.load_state_dict({k: found[k] for k in task.model.state_dict() if k in found})
     missing = set(state["outside_model"]) ^ {
         name for name in task.state_dict() if not name.startswith("model.")
     }

@@ -1,0 +1,278 @@
+"""Species training: phases, best checkpoints, resuming, several processes, released defects."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from species_toy import SETTINGS, Toy, make_toy, weights_of
+
+from genomelm_utils.models.alibi_bert import AlibiBertModel
+from genomelm_utils.tasks.contrastive import NO_SPECIES, ContrastiveTask, read_con_weights
+from genomelm_utils.tasks.species_training import Phase, count_kept_steps, curriculum
+from genomelm_utils.tasks.species_validation import (
+    embed_ids,
+    freeze_pairs,
+    retrieval_accuracy,
+    validate_pairs,
+)
+from genomelm_utils.tokenizers.bpe import load_bpe
+from genomelm_utils.training import checkpoint as ckpt
+
+SCRIPT = Path(__file__).with_name("run_species.py")
+TIMES = ["tokens_per_s", "data_s", "compute_s", "optim_s", "other_s", "eval_s", "wall_s"]
+
+
+@pytest.fixture(scope="module")
+def toy_dir(tmp_path_factory):
+    return make_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def toy(toy_dir):
+    return Toy(toy_dir)
+
+
+class Interrupted(Exception):
+    pass
+
+
+class StopAt:
+    """Pairs that fail when a step is asked for."""
+
+    def __init__(self, inner, step: int) -> None:
+        self.inner, self.step = inner, step
+
+    def pairs(self, step: int, start: int, stop: int):
+        if step >= self.step:
+            raise Interrupted
+        return self.inner.pairs(step, start, stop)
+
+
+# ---- the whole
+
+
+@pytest.fixture(scope="module")
+def trained(toy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return toy.train(toy.model(dropout=0.1), folder), folder
+
+
+def test_result_is_loaded_from_its_folder(trained):
+    result, folder = trained
+    assert result.final == folder / "final"
+    loaded = AlibiBertModel.from_pretrained(result.final)
+    assert torch.equal(weights_of(loaded), weights_of(result.model))
+    assert not result.model.training
+    assert load_bpe(result.final).get_vocab()
+    assert set(read_con_weights(result.final)) == {"0.weight", "2.weight"}
+    assert all(p.requires_grad for p in result.model.parameters())
+
+
+def test_every_phase_ends_at_its_best_validation(trained):
+    result, folder = trained
+    phases, history = result.phases, result.history
+    assert phases["objective"].tolist() == ["weighted_simclr", "mix"]
+    assert phases["first_step"].tolist() == [0, 2]
+    for row in phases.itertuples():
+        own = history[history["phase"] == row.phase].set_index("step")
+        assert row.best_loss == own["valid_loss"].drop(index=0).min()
+        assert row.best_step == own["valid_loss"].drop(index=0).idxmin()
+        assert row.best_accuracy == own["valid_accuracy"][row.best_step]
+        kept = ckpt.checkpoints_dir(folder / f"phase-{row.phase}-{row.objective}")
+        assert (kept / row.checkpoint / "con_weights.safetensors").is_file()
+    # the second phase starts where the first was best, the model is that of the second's best
+    assert phases["start_loss"][1] == pytest.approx(phases["best_loss"][0], abs=1e-6)
+    best = AlibiBertModel.from_pretrained(kept / phases["checkpoint"].iloc[-1])
+    assert torch.equal(weights_of(best), weights_of(result.model))
+    assert history["total_step"].max() == 6
+
+
+def test_a_later_worse_validation_is_not_the_result(toy, tmp_path):
+    """A learning rate that destroys: the best is not the last."""
+    settings = {"phases": [Phase("simclr", 8)], "peak_lr": 0.3, "schedule": "constant"}
+    result = toy.train(toy.model(), tmp_path, eval_every=1, **settings)
+    row = result.phases.iloc[0]
+    assert row["best_step"] < 8
+    frozen = freeze_pairs(toy.sampler("valid"), toy.tokenizer, SETTINGS["n_valid_pairs"])
+    task = ContrastiveTask(result.model)
+    task.head.load_state_dict(read_con_weights(result.final))
+    with torch.no_grad():
+        found = validate_pairs(task, frozen, SETTINGS["batch_pairs"])
+    assert found["loss"] == pytest.approx(row["best_loss"], rel=1e-5)
+
+
+def test_training_learns_to_tell_species_apart(toy, tmp_path):
+    result = toy.train(toy.model(), tmp_path, phases=[Phase("weighted_simclr", 40)], eval_every=20)
+    row = result.phases.iloc[0]
+    assert row["best_loss"] < row["start_loss"]
+    assert row["best_accuracy"] > 1 / 6
+
+
+# ---- resuming
+
+
+@pytest.mark.parametrize("stop", [1, 5])
+def test_interrupted_in_either_phase_and_resumed_equals_uninterrupted(trained, toy, tmp_path, stop):
+    expected, _ = trained
+    with pytest.raises(Interrupted):
+        toy.train(toy.model(dropout=0.1), tmp_path, StopAt(toy.sampler(), stop), save_every=1)
+    folders = sorted(path.name for path in tmp_path.iterdir())
+    assert folders[-1] == ("phase-1-weighted_simclr" if stop == 1 else "phase-2-mix")
+    resumed = toy.train(toy.model(dropout=0.1), tmp_path, save_every=1)
+    assert torch.equal(weights_of(resumed.model), weights_of(expected.model))
+    columns = [*TIMES, "total_step"]
+    pd.testing.assert_frame_equal(
+        resumed.history.drop(columns=columns), expected.history.drop(columns=columns)
+    )
+
+
+def test_finished_training_is_only_read(trained, toy):
+    result, folder = trained
+    again = toy.train(toy.model(dropout=0.1), folder, StopAt(toy.sampler(), 3))
+    assert torch.equal(weights_of(again.model), weights_of(result.model))
+    pd.testing.assert_frame_equal(again.phases, result.phases)
+
+
+def test_other_settings_and_other_weights_are_refused(trained, toy):
+    _, folder = trained
+    with pytest.raises(ValueError, match=r"temperature: saved 0\.05, now 0\.1"):
+        toy.train(toy.model(dropout=0.1), folder, temperature=0.1)
+    with pytest.raises(ValueError, match="start_weights: saved"):
+        toy.train(toy.model(dropout=0.1, seed=9), folder)
+
+
+def test_a_model_without_pooler_can_be_trained(toy, tmp_path):
+    model = AlibiBertModel(toy.model().config, add_pooling_layer=False)
+    result = toy.train(model, tmp_path, phases=[Phase("simclr", 2)])
+    assert result.phases["best_step"].tolist() == [2]
+
+
+# ---- the released training
+
+
+def test_released_return_to_the_last_save(toy, tmp_path):
+    """Defect B10: of 41,667 steps 40,001 survive; of a short phase only one."""
+    assert count_kept_steps(41_667, 10_000) == 40_001
+    assert count_kept_steps(500, 10_000) == 1
+    assert count_kept_steps(10_001, 10_000) == 10_001
+    result = toy.train(toy.model(), tmp_path, phase_start="last_save", save_every=2)
+    assert result.phases["steps_made"].tolist() == [1, 4]
+    assert result.phases["first_step"].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "fp16"},
+        {"precision": "bf16"},
+        {"soft_labels": "reference", "partner_index": "replica", "chunk_pairs": 4},
+        {"method": "dropout"},
+        {"method": "mutate", "reference_views": True},
+        {"method": "double_strand", "same_species_negatives": True},
+        {"monitor": "accuracy"},
+    ],
+)
+def test_switches_run_and_change_the_training(trained, toy, tmp_path, changes):
+    expected, _ = trained
+    result = toy.train(toy.model(dropout=0.1), tmp_path, **changes)
+    assert np.isfinite(result.history["train_loss"].dropna()).all()
+    if changes != {"monitor": "accuracy"}:
+        assert not torch.equal(weights_of(result.model), weights_of(expected.model))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"monitor": "ari"}, "monitor is 'ari', expected one of: loss, accuracy"),
+        ({"phase_start": "last"}, "phase_start is 'last'"),
+        ({"warmup_share": 1.0}, "warmup_share is 1.0"),
+        ({"method": "same"}, "unknown method 'same'"),
+        ({"n_valid_pairs": 1}, "found 1 validation pairs"),
+    ],
+)
+def test_wrong_settings(toy, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        toy.train(toy.model(), tmp_path, **changes)
+
+
+def test_curriculum_is_a_third_and_the_rest():
+    assert curriculum(10, mix_layer=0) == (Phase("weighted_simclr", 3), Phase("mix", 7, 0))
+    with pytest.raises(ValueError, match="curriculum of 2 steps"):
+        curriculum(2)
+    with pytest.raises(ValueError, match="phase 'imix' of 3 steps"):
+        Phase("imix", 3)
+
+
+# ---- validation
+
+
+def test_retrieval_by_hand():
+    first = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    second = torch.tensor([[2.0, 0.1], [1.0, 0.0], [0.1, 3.0]])
+    # nearest second windows: 1, 2, 0
+    assert retrieval_accuracy(first, second, torch.tensor([0, 0, 1])) == pytest.approx(1 / 3)
+    assert retrieval_accuracy(first, second, torch.tensor([0, 1, 1])) == pytest.approx(1 / 3)
+    unknown = torch.full((3,), NO_SPECIES)
+    assert retrieval_accuracy(first, second, unknown) == 0
+    assert retrieval_accuracy(first, first, unknown) == 1
+
+
+def test_embeddings_come_in_the_given_order(toy):
+    frozen = freeze_pairs(toy.sampler("valid"), toy.tokenizer, 12)
+    task = ContrastiveTask(toy.model()).eval()
+    with torch.no_grad():
+        together = embed_ids(task, frozen.first, frozen.pad_id, rows=5)
+        alone = torch.cat([embed_ids(task, [ids], frozen.pad_id) for ids in frozen.first])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_validation_does_not_depend_on_the_training_method(toy):
+    frozen = freeze_pairs(toy.sampler("valid"), toy.tokenizer, 12)
+    found = toy.sampler("valid").pairs(0, 0, 12)
+    assert len(frozen) == 12
+    assert np.array_equal(frozen.species, found.species)
+
+
+# ---- several processes
+
+
+def run_script(toy_dir: Path, folder: Path, chunk_pairs: int, processes: int) -> list[float]:
+    launcher = [sys.executable]
+    if processes > 1:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        launcher += ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
+        launcher += ["--master_addr=127.0.0.1", f"--master_port={port}"]
+    folder.mkdir()
+    done = subprocess.run(
+        [*launcher, str(SCRIPT), str(toy_dir), str(folder), str(chunk_pairs)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.strip().splitlines()[-1])
+    assert report["world_size"] == processes
+    return report["losses"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk_pairs", [2, 4])
+def test_two_processes_equal_one(toy_dir, tmp_path, chunk_pairs):
+    """Both phases, mixing and negatives across processes: equal losses, equal weights."""
+    one = run_script(toy_dir, tmp_path / "one", chunk_pairs, 1)
+    two = run_script(toy_dir, tmp_path / "two", chunk_pairs, 2)
+    assert len(one) == 6
+    assert two == pytest.approx(one, rel=1e-4)
+    weights = [torch.load(tmp_path / name / "weights.pt") for name in ("one", "two")]
+    np.testing.assert_allclose(*weights, atol=1e-4)
