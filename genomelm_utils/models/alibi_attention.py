@@ -10,6 +10,8 @@ G sequences of one length, S their length, K blocks of keys, Q blocks of queries
 
 import logging
 import math
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -135,16 +137,16 @@ def pack_mask(mask_BL: torch.Tensor) -> Packing:
     return pack_lengths(lengths, mask_BL.shape[1], mask_BL.device)
 
 
-def attend(qkv_NX: torch.Tensor, packing: Packing, slopes: Sequence[float]) -> torch.Tensor:
+def attend(qkv_NX: torch.Tensor, packing: Packing, slopes_H: torch.Tensor) -> torch.Tensor:
     """Every token's attention over its own sequence, [N, D].
 
-    qkv_NX: [N, 3 D], laid out (query, key, value) x heads x head width. Scores are q.k / sqrt(E)
-    plus the bias; biases and softmax are float32 whatever the type of qkv, autocast included.
+    qkv_NX: [N, 3 D], laid out (query, key, value) x heads x head width. slopes_H: float32. Scores
+    are q.k / sqrt(E) plus the bias; biases and softmax are float32 whatever the type of qkv,
+    autocast included.
     """
-    slopes_H = torch.tensor(slopes, dtype=torch.float32, device=qkv_NX.device)
-    qkv_N3HE = qkv_NX.unflatten(-1, (3, len(slopes), -1))
+    qkv_N3HE = qkv_NX.unflatten(-1, (3, len(slopes_H), -1))
     with torch.autocast(qkv_NX.device.type, enabled=False):
-        if qkv_NX.device.type == "cuda" and has_triton():
+        if qkv_NX.device.type == "cuda" and can_compile():
             return attend_packed(qkv_N3HE, packing, slopes_H, compiled_flex())
         return attend_by_length(qkv_N3HE, packing, slopes_H)
 
@@ -252,12 +254,14 @@ def compiled_flex() -> Callable[..., torch.Tensor]:
 
 
 @cache
-def has_triton() -> bool:
+def can_compile() -> bool:
     """Whether FlexAttention can be compiled for a GPU here; if not, a warning, once."""
-    found = find_spec("triton") is not None
-    if not found:
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    lacking = "triton" if find_spec("triton") is None else "" if compiler else "a C compiler"
+    if lacking:
         logger.warning(
-            "triton is not installed: attention on the GPU runs one call per distinct length in "
-            "float32, slower than FlexAttention; install the triton that belongs to this torch"
+            "%s is not installed: attention on the GPU runs one call per distinct length in "
+            "float32, slower than FlexAttention; install it",
+            lacking,
         )
-    return found
+    return not lacking

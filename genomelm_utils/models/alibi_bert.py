@@ -7,8 +7,6 @@ Shapes: B rows, L ids of a padded row, N packed tokens, M chosen tokens, D width
 C classes.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -17,7 +15,6 @@ from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
-    PretrainedConfig,
     PreTrainedModel,
 )
 from transformers.modeling_outputs import (
@@ -26,116 +23,32 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
 )
 
-from genomelm_utils.models.alibi_attention import (
-    Packing,
-    alibi_slopes,
-    attend,
-    pack_lengths,
-    pack_mask,
+from genomelm_utils.models.alibi_attention import pack_mask
+from genomelm_utils.models.alibi_config import (
+    ALIBI_PRESETS,
+    AlibiBertConfig,
+    alibi_config,
+    check_config,
+)
+from genomelm_utils.models.alibi_layers import (
+    AlibiEmbeddings,
+    AlibiEncoder,
+    AlibiMLMHead,
+    AlibiPooler,
+    Dropout,
+    Mixing,
 )
 
-# Source: ids of the published tokenizer (DNABERT-2, tokenizer.json); its config.json says 0, the id
-# of [UNK].
-PAD_ID = 3
-
-
-class AlibiBertConfig(PretrainedConfig):
-    """Sizes of the encoder; the defaults are those of DNABERT-2-117M and DNABERT-S.
-
-    There is no table of positions, hence no longest sequence. Attention weights have no dropout.
-    Source: config.json of zhihan1996/DNABERT-S, with its wrong `pad_token_id` corrected.
-    """
-
-    model_type = "alibi_bert"
-
-    vocab_size: int = 4096
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    type_vocab_size: int = 2
-    hidden_dropout_prob: float | int = 0.1
-    layer_norm_eps: float = 1e-12
-    initializer_range: float = 0.02
-    pad_token_id: int | None = PAD_ID
-    tie_word_embeddings: bool = True
-
-
-#: Preset name -> fields that differ from the published model's.
-ALIBI_PRESETS: dict[str, dict[str, int]] = {
-    "dnabert-s": {},
-    "mini": {
-        "num_hidden_layers": 2,
-        "hidden_size": 256,
-        "num_attention_heads": 4,
-        "intermediate_size": 512,
-    },
-    "micro": {
-        "num_hidden_layers": 2,
-        "hidden_size": 128,
-        "num_attention_heads": 4,
-        "intermediate_size": 256,
-    },
-}
-
-
-def alibi_config(name: str, **changes: float) -> AlibiBertConfig:
-    """The configuration of a preset: `dnabert-s` as published, `mini` and `micro` for a CPU.
-
-    changes: fields to set otherwise, e.g. `vocab_size=1024`. Narrow networks start with weights
-    wider by sqrt(768 / width), so that products start as large as in the published one.
-    Errors: ValueError for an unknown preset, or a width that the heads do not divide.
-    """
-    if name not in ALIBI_PRESETS:
-        known = ", ".join(ALIBI_PRESETS)
-        raise ValueError(f"unknown ALiBi model preset {name!r}, expected one of: {known}")
-    fields = {**ALIBI_PRESETS[name], **changes}
-    width = fields.get("hidden_size", AlibiBertConfig.hidden_size)
-    scale = (AlibiBertConfig.hidden_size / width) ** 0.5
-    fields.setdefault("initializer_range", round(AlibiBertConfig.initializer_range * scale, 4))
-    config = AlibiBertConfig(**fields)
-    check_config(config)
-    return config
-
-
-def check_config(config: AlibiBertConfig) -> None:
-    """ValueError when the heads do not divide the width, or a size is not positive."""
-    sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
-    for name in (*sizes, "intermediate_size", "type_vocab_size"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} is {getattr(config, name)}, expected at least 1")
-    if config.hidden_size % config.num_attention_heads:
-        raise ValueError(
-            f"hidden_size {config.hidden_size} is not a multiple of num_attention_heads "
-            f"{config.num_attention_heads}; change one of them"
-        )
-
-
-@dataclass
-class Mixing:
-    """Mixup inside the encoder: row i becomes weight_i * row i + (1 - weight_i) * its partner.
-
-    Attributes: layer: number of layers already applied, 0 (right after the embeddings) to
-    n_layers - 1. partner_B: int64, row of the partner in this batch. weight_B: float in [0, 1].
-    Source: manifold mixup as in DNABERT-S, arXiv:2402.08777, section 3.3.
-    """
-
-    layer: int
-    partner_B: torch.Tensor
-    weight_B: torch.Tensor
-
-    def check(self, n_layers: int, n_rows: int) -> None:
-        """ValueError when the layer or the partners do not exist in this model and batch."""
-        if not 0 <= self.layer < n_layers:
-            raise ValueError(
-                f"mixing layer is {self.layer}, expected 0 to {n_layers - 1} (layers already "
-                "applied; never after the last)"
-            )
-        if not len(self.partner_B) == len(self.weight_B) == n_rows:
-            raise ValueError(
-                f"mixing has {len(self.partner_B)} partners and {len(self.weight_B)} weights, "
-                f"expected one of each for {n_rows} rows"
-            )
+__all__ = [
+    "ALIBI_PRESETS",
+    "AlibiBertConfig",
+    "AlibiBertForMaskedLM",
+    "AlibiBertForSequenceClassification",
+    "AlibiBertModel",
+    "Mixing",
+    "alibi_config",
+    "mean_embedding",
+]
 
 
 def mean_embedding(hidden_BLD: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
@@ -148,132 +61,13 @@ def mean_embedding(hidden_BLD: torch.Tensor, mask_BL: torch.Tensor) -> torch.Ten
     return (hidden_BLD.float() * weight_BL1).sum(dim=1) / weight_BL1.sum(dim=1)
 
 
-class AlibiEmbeddings(nn.Module):
-    """Token plus type embedding, normalised. [UNK] is learnt like any token (reference: never)."""
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__()
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-    def forward(self, ids_N: torch.Tensor, types_N: torch.Tensor | None) -> torch.Tensor:
-        if types_N is None:
-            type_ND = self.token_type_embeddings.weight[0]
-        else:
-            type_ND = self.token_type_embeddings(types_N)
-        return self.dropout(self.LayerNorm(self.word_embeddings(ids_N) + type_ND))
-
-
-class AlibiSelfAttention(nn.Module):
-    """Query, key and value from one matrix, attention with ALiBi."""
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__()
-        self.slopes = alibi_slopes(config.num_attention_heads)
-        self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-
-    def forward(self, hidden_ND: torch.Tensor, packing: Packing) -> torch.Tensor:
-        return attend(self.Wqkv(hidden_ND), packing, self.slopes)
-
-
-class AlibiSelfOutput(nn.Module):
-    """Projection of the heads, dropout, residual, normalisation."""
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-    def forward(self, heads_ND: torch.Tensor, residual_ND: torch.Tensor) -> torch.Tensor:
-        return self.LayerNorm(self.dropout(self.dense(heads_ND)) + residual_ND)
-
-
-class AlibiAttention(nn.Module):
-    """Attention block; `self` and `output` are the published names."""
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__()
-        self.self = AlibiSelfAttention(config)
-        self.output = AlibiSelfOutput(config)
-
-    def forward(self, hidden_ND: torch.Tensor, packing: Packing) -> torch.Tensor:
-        return self.output(self.self(hidden_ND, packing), hidden_ND)
-
-
-class AlibiGatedMLP(nn.Module):
-    """GEGLU feed-forward, residual, normalisation. The first half of `gated_layers` is the gate.
-
-    Source: GLU variants, Shazeer 2020, arXiv:2002.05202.
-    """
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__()
-        self.gated_layers = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
-        self.wo = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-    def forward(self, hidden_ND: torch.Tensor) -> torch.Tensor:
-        gate, linear = self.gated_layers(hidden_ND).chunk(2, dim=-1)
-        return self.layernorm(self.wo(self.dropout(F.gelu(gate) * linear)) + hidden_ND)
-
-
-class AlibiLayer(nn.Module):
-    """Attention, then feed-forward, each normalised after its residual."""
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__()
-        self.attention = AlibiAttention(config)
-        self.mlp = AlibiGatedMLP(config)
-
-    def forward(self, hidden_ND: torch.Tensor, packing: Packing) -> torch.Tensor:
-        return self.mlp(self.attention(hidden_ND, packing))
-
-
-class AlibiEncoder(nn.Module):
-    """The stack of layers."""
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__()
-        self.layer = nn.ModuleList(AlibiLayer(config) for _ in range(config.num_hidden_layers))
-
-    def forward(
-        self, hidden_ND: torch.Tensor, packing: Packing, mixing: Mixing | None
-    ) -> tuple[torch.Tensor, Packing]:
-        for number, layer in enumerate(self.layer):
-            if mixing is not None and mixing.layer == number:
-                hidden_ND, packing = mix_rows(hidden_ND, packing, mixing)
-            hidden_ND = layer(hidden_ND, packing)
-        return hidden_ND, packing
-
-
-def mix_rows(
-    hidden_ND: torch.Tensor, packing: Packing, mixing: Mixing
-) -> tuple[torch.Tensor, Packing]:
-    """Rows mixed with their partners, token by token from the left, as long as the shorter one."""
-    device = hidden_ND.device
-    lengths_B = torch.bincount(packing.row_N, minlength=packing.n_rows).cpu()
-    partner_B = mixing.partner_B.cpu()
-    shorter = torch.minimum(lengths_B, lengths_B[partner_B]).tolist()
-    mixed = pack_lengths(shorter, packing.width, device)
-    own_N = packing.start_B[mixed.row_N] + mixed.position_N
-    other_N = packing.start_B[partner_B.to(device)[mixed.row_N]] + mixed.position_N
-    weight_N1 = mixing.weight_B.to(hidden_ND)[mixed.row_N][:, None]
-    return torch.lerp(hidden_ND[other_N], hidden_ND[own_N], weight_N1), mixed
-
-
-class AlibiPooler(nn.Module):
-    """tanh(dense([CLS])). For a classifier; as an embedding it is noise: no loss trained it."""
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-
-    def forward(self, hidden_BLD: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(self.dense(hidden_BLD[:, 0]))
+def check_ids(ids_BL: torch.Tensor, vocab_size: int) -> None:
+    """ValueError for an id outside the vocabulary; on a GPU the look-up itself fails instead."""
+    if ids_BL.device.type == "cpu" and ids_BL.numel() and int(ids_BL.max()) >= vocab_size:
+        raise ValueError(
+            f"token id {int(ids_BL.max())}, expected less than the vocabulary of {vocab_size}; is "
+            "it the tokenizer of another model?"
+        )
 
 
 class AlibiPreTrainedModel(PreTrainedModel):
@@ -346,6 +140,7 @@ class AlibiBertModel(AlibiPreTrainedModel):
         """
         if mask_BL is None:
             mask_BL = ids_BL != self.config.pad_token_id
+        check_ids(ids_BL, self.config.vocab_size)
         if mixing is not None:
             mixing.check(self.config.num_hidden_layers, len(ids_BL))
         packing = pack_mask(mask_BL)
@@ -366,38 +161,6 @@ class AlibiBertModel(AlibiPreTrainedModel):
         """`last_hidden_state` [B, L, D]; `pooler_output` is None on purpose (see `AlibiPooler`)."""
         hidden_BLD, _ = self.encode(input_ids, attention_mask, types_BL=token_type_ids)
         return BaseModelOutputWithPooling(last_hidden_state=hidden_BLD)
-
-
-class AlibiTransform(nn.Module):
-    """Dense, GELU, normalisation before the decoder."""
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-
-    def forward(self, hidden_MD: torch.Tensor) -> torch.Tensor:
-        return self.LayerNorm(F.gelu(self.dense(hidden_MD)))
-
-
-class AlibiPredictions(nn.Module):
-    """Logits over the vocabulary; the decoder's matrix is that of the word embedding."""
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__()
-        self.transform = AlibiTransform(config)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-
-    def forward(self, hidden_MD: torch.Tensor) -> torch.Tensor:
-        return self.decoder(self.transform(hidden_MD))
-
-
-class AlibiMLMHead(nn.Module):
-    """Holder of the published name `cls.predictions`."""
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__()
-        self.predictions = AlibiPredictions(config)
 
 
 class AlibiBertForMaskedLM(AlibiPreTrainedModel):
@@ -455,7 +218,7 @@ class AlibiBertForSequenceClassification(AlibiPreTrainedModel):
     def __init__(self, config: AlibiBertConfig) -> None:
         super().__init__(config)
         self.bert = AlibiBertModel(config)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 

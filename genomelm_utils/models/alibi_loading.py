@@ -15,14 +15,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from genomelm_utils.models.alibi_bert import (
-    PAD_ID,
-    AlibiBertConfig,
     AlibiBertForMaskedLM,
     AlibiBertForSequenceClassification,
     AlibiBertModel,
     AlibiPreTrainedModel,
     describe_keys,
 )
+from genomelm_utils.models.alibi_config import PAD_ID, AlibiBertConfig
 
 logger = logging.getLogger(__name__)
 
