@@ -22,6 +22,7 @@ from genomelm_utils.baselines.tetranucleotide import tnf_k
 from genomelm_utils.tasks.linear import standardise
 from genomelm_utils.tasks.windows import Codes
 from genomelm_utils.training.loop import fit
+from genomelm_utils.training.prefetch import Batch, BatchFunction
 
 LATENT = 32
 HIDDEN = (256, 256)
@@ -76,24 +77,11 @@ def tnf_vae_features(codes: Codes, *, seed: int = 0, epochs: int = EPOCHS) -> np
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         vae = TnfVae(features_SF.shape[1])
-    n_batches_E = plan_epochs(len(features_SF), epochs)
-    first_step_E = np.cumsum([0, *n_batches_E])
-
-    def make_batch(step: int, micro: int) -> dict[str, torch.Tensor | int]:
-        epoch = int(np.searchsorted(first_step_E, step, side="right")) - 1
-        order_S = np.random.default_rng([seed, epoch]).permutation(len(features_SF))
-        rows = np.array_split(order_S, n_batches_E[epoch])[step - first_step_E[epoch]]
-        chosen_B = torch.from_numpy(rows)
-        return {
-            "features_BF": features_SF[chosen_B],
-            "weights_B": weights_S[chosen_B],
-            "n_targets": len(rows),
-        }
-
-    steps = int(first_step_E[-1])
+    plan_E = plan_epochs(len(features_SF), epochs)
+    steps = sum(plan_E)
     fit(
         vae,
-        make_batch,
+        _deal_batches(features_SF, weights_S, plan_E, seed),
         steps=steps,
         peak_lr=PEAK_LR,
         schedule="constant",
@@ -125,6 +113,25 @@ def plan_epochs(n_sequences: int, epochs: int) -> list[int]:
     for doublings, (begin, end) in enumerate(pairwise(bounds)):
         plan += [max(1, n_sequences // (BATCH * 2**doublings))] * (end - begin)
     return plan
+
+
+def _deal_batches(
+    features_SF: torch.Tensor, weights_S: torch.Tensor, plan_E: list[int], seed: int
+) -> BatchFunction:
+    """Every sequence once per epoch, in an order drawn from (seed, epoch)."""
+    first_step_E = np.cumsum([0, *plan_E])
+
+    def make_batch(step: int, micro: int) -> Batch:
+        epoch = int(np.searchsorted(first_step_E, step, side="right")) - 1
+        order_S = np.random.default_rng([seed, epoch]).permutation(len(features_SF))
+        rows_B = np.array_split(order_S, plan_E[epoch])[step - first_step_E[epoch]]
+        return {
+            "features_BF": features_SF[torch.from_numpy(rows_B)],
+            "weights_B": weights_S[torch.from_numpy(rows_B)],
+            "n_targets": len(rows_B),
+        }
+
+    return make_batch
 
 
 def _hidden_layers(*widths: int) -> nn.Sequential:

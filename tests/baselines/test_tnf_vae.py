@@ -10,6 +10,7 @@ from genomelm_utils.baselines.tnf_vae import (
     DOUBLE_AT,
     EPOCHS,
     TnfVae,
+    _deal_batches,
     length_weights,
     plan_epochs,
     tnf_vae_features,
@@ -74,3 +75,17 @@ def test_bad_input_is_told():
         tnf_vae_features([encode("ACGTACGT")])
     with pytest.raises(ValueError, match="sequence 1 "):
         tnf_vae_features([encode("ACGTACGT"), encode("NNNNN")])
+
+
+def test_every_sequence_is_seen_once_per_epoch():
+    features = torch.arange(700, dtype=torch.float32)[:, None]
+    plan = plan_epochs(700, 30)
+    deal = _deal_batches(features, torch.ones(700), plan, 5)
+    assert plan[0] == 2
+    first, second = deal(0, 0), deal(1, 0)
+    seen = torch.cat([first["features_BF"], second["features_BF"]]).ravel()
+    assert torch.equal(seen.sort().values, features.ravel())
+    assert first["n_targets"] == 350
+    assert torch.equal(deal(1, 0)["features_BF"], second["features_BF"])
+    last = deal(sum(plan) - 1, 0)
+    assert last["n_targets"] == 700
