@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 PASSES = 3  # of the reference
 TIE = 2.0**-22  # densities this close, relatively, are a tie: four units in the last place, float32
 ANGLE_MARGIN = 1e-2  # radians; what rounding can do to the angle of a float32 row is below 1e-3
+ANGLE_GROUPS = 4  # of the members of a bin, for finding who has lost a neighbour
 POOL_SHARE = 0.75  # the pool is copied together when fewer of its rows than this are still free
 
 
@@ -56,7 +57,7 @@ def bin_contigs(
     min_bin_size: int = 10,
     max_bins: int = 1000,
     device: str | torch.device | None = None,
-    block_rows: int = 4096,
+    block_rows: int = 1024,
 ) -> Binning:
     """Bin label of every row.
 
@@ -240,18 +241,20 @@ class Search:
     ) -> None:
         """Takes the new members out of the densities of the rows that are still to be seeds.
 
-        Rows too far from the centre are left out, exactly: a member is within arccos(gamma /
-        length) of it, a neighbour of a member within arccos(gamma) of that member, and angles
-        obey the triangle inequality.
+        Rows out of reach are left out, exactly: neighbours are within arccos(gamma) of each other,
+        and angles obey the triangle inequality, here with the centre. The members are taken in
+        groups by their angle, or a single far one would extend the reach of all.
         """
-        member_angle = np.arccos(min(1.0, float(self.gamma) / centre_length))
-        reach = member_angle + np.arccos(float(self.gamma)) + ANGLE_MARGIN
-        nearest = centre_length * np.cos(reach) if reach < np.pi else -np.inf
-        near = ((self.density_A > -torch.inf) & (similar_A >= nearest)).nonzero()[:, 0]
-        for near_R in near.split(self.block):
-            rows_RD = self.pool_AD[near_R]
-            for members_M in members.split(self.block):
-                similar_RM = keep_similar(rows_RD @ self.pool_AD[members_M].T, self.gamma)
+        angle_A = torch.arccos((similar_A / centre_length).clamp(-1, 1))
+        members = members[angle_A[members].argsort()]
+        open_A = self.density_A > -torch.inf
+        group = min(self.block, -(-len(members) // ANGLE_GROUPS))
+        for members_M in members.split(group):
+            reach = angle_A[members_M[-1]] + np.arccos(float(self.gamma)) + ANGLE_MARGIN
+            near = (open_A & (angle_A <= reach)).nonzero()[:, 0]
+            member_rows_MD = self.pool_AD[members_M]
+            for near_R in near.split(self.block):
+                similar_RM = keep_similar(self.pool_AD[near_R] @ member_rows_MD.T, self.gamma)
                 self.density_A[near_R] -= similar_RM.sum(1, dtype=torch.float64)
 
     def shrink(self) -> None:
