@@ -109,13 +109,13 @@ def train_bpe_on_store(
     Raises: as `train_bpe`.
     """
     rng = np.random.default_rng(seed)
-    pieces = _cut_runs(store.runs if runs is None else np.asarray(runs), CHUNK_BP)
+    pieces = cut_runs(store.runs if runs is None else np.asarray(runs), CHUNK_BP)
     pieces = rng.permutation(pieces)
     n_pieces = int(np.searchsorted(np.cumsum(pieces[:, 1] - pieces[:, 0]), n_bases)) + 1
     return train_bpe(_read_pieces(store, pieces[:n_pieces], rng), vocab_size)
 
 
-def _cut_runs(runs: np.ndarray, width: int) -> np.ndarray:
+def cut_runs(runs: np.ndarray, width: int) -> np.ndarray:
     """int64[P, 2]: the runs in pieces of `width` bases, the last of each as long as it is."""
     n_pieces = -(-(runs[:, 1] - runs[:, 0]) // width)
     within = np.arange(n_pieces.sum()) - np.repeat(np.cumsum(n_pieces) - n_pieces, n_pieces)

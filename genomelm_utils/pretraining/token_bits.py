@@ -1,0 +1,194 @@
+"""Bits per base of byte-pair models: the masked tokens of frozen rows.
+
+What is reported is the cross-entropy of the masked tokens in bits, divided by their bases:
+
+`bits_per_base`: -log2 of the probability of the true token, summed over the masked tokens, over
+the sum of their lengths in bases. The model is not told how long a masked token is, so this holds
+the price of guessing where it ends.
+`bits_per_base_length_known`: the same when the model is told, that is with the probability among
+the tokens of the true one's length. Never more than the first.
+
+Models of one tokenizer compare with each other on the same frozen rows, and with the baselines of
+`token_baselines`. Neither number is `pretraining.bits.bits_per_base` of k-mer models, and the two
+must not stand in one ranking: there 2 bits is guessing, here a vocabulary holds few of the possible
+words of a length (a fraction of the 7-mers), so that guessing among them costs less than 2, or more
+where the length is unknown; there each hidden base is judged alone, here the bases of a token
+together; there spans are hidden, here single tokens, whose visible neighbours tell that they did
+not merge with them. Across tokenizers compare gains over the `frequencies` baseline.
+
+Letters: B rows, L positions, N masked tokens, V vocabulary, D width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from genomelm_utils.models.alibi_bert import AlibiBertForMaskedLM
+from genomelm_utils.pretraining.token_masking import choose_tokens
+from genomelm_utils.tokenizers.bpe import MASK, N_SPECIAL, pad_batch, tokenize_codes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+MAX_TOKENS = 128  # Source: DNABERT-2 (arXiv:2306.15006, section 3.3)
+MASKED_SHARE = 0.15  # Source: the same
+_ROWS_PER_BATCH = 32  # of validation
+
+
+class Windows(Protocol):
+    """Rows `start` to `stop` of a step have `first`: uint8 base codes each.
+
+    A pure function of its arguments, such as `datasets.species_pairs.PairSampler`.
+    """
+
+    def pairs(self, step: int, start: int, stop: int) -> "HasFirst": ...
+
+
+class HasFirst(Protocol):
+    """A batch of pairs, of which only the first windows are read here."""
+
+    first: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class FrozenTokens:
+    """Masked rows for validation; every masked token is `[MASK]`."""
+
+    input_ids_BL: torch.Tensor  # int64
+    mask_BL: torch.Tensor  # bool
+    positions_N: torch.Tensor  # int64, masked tokens in the flattened batch
+    targets_N: torch.Tensor  # int64, their true ids
+
+
+def freeze_tokens(
+    windows: Windows,
+    tokenizer: "PreTrainedTokenizerFast",
+    *,
+    n_rows: int,
+    max_tokens: int = MAX_TOKENS,
+    mask_share: float = MASKED_SHARE,
+    seed: int = 0,
+) -> list[FrozenTokens]:
+    """Validation rows with masks frozen once: the rows of step 0, the longest first.
+
+    windows: of held-out sequence, such as a `PairSampler` of part `valid` or `test`.
+    Raises: ValueError when nothing came out masked.
+    """
+    rows = tokenize_codes(tokenizer, windows.pairs(0, 0, n_rows).first, max_tokens=max_tokens)
+    rows = sorted(rows, key=len, reverse=True)
+    generator = torch.Generator().manual_seed(seed)
+    batches = []
+    for start in range(0, n_rows, _ROWS_PER_BATCH):
+        ids_BL, mask_BL = pad_batch(rows[start : start + _ROWS_PER_BATCH])
+        chosen_BL = choose_tokens(
+            ids_BL, mask_BL, generator=generator, mask_share=mask_share, n_special=N_SPECIAL
+        )
+        if bool(chosen_BL.any()):
+            hidden_BL = ids_BL.masked_fill(chosen_BL, MASK)
+            positions_N = chosen_BL.flatten().nonzero()[:, 0]
+            batches.append(FrozenTokens(hidden_BL, mask_BL, positions_N, ids_BL[chosen_BL]))
+    if not batches:
+        raise ValueError(
+            f"no token of the {n_rows} validation rows is masked; take more or longer rows, or a "
+            f"larger mask_share than {mask_share}"
+        )
+    return batches
+
+
+def token_bits(
+    model: AlibiBertForMaskedLM, batches: Sequence[FrozenTokens], bases_V: np.ndarray
+) -> dict[str, float]:
+    """How well the model tells masked tokens; see the module's head for what is comparable.
+
+    The model's mode is put back; gradients are off. Batches go to the model's device.
+
+    bases_V: of `tokenizers.bpe.token_bases`.
+    Returns: `bits_per_base`, `bits_per_base_length_known`; of the masked tokens `loss`
+        (cross-entropy in nats), `perplexity`, `accuracy`; `masked_tokens` and `masked_bases`.
+    """
+    device, was_training = next(model.parameters()).device, model.training
+    lengths_V = torch.as_tensor(bases_V, device=device)
+    model.eval()
+    try:
+        with torch.no_grad():
+            parts = [
+                _sum_scores(
+                    predict_masked(
+                        model,
+                        batch.input_ids_BL.to(device),
+                        batch.mask_BL.to(device),
+                        batch.positions_N.to(device),
+                    ),
+                    batch.targets_N.to(device),
+                    lengths_V,
+                )
+                for batch in batches
+            ]
+    finally:
+        model.train(was_training)
+    return _summarise(torch.stack(parts))
+
+
+def token_baselines(
+    counts_V: np.ndarray, batches: Sequence[FrozenTokens], bases_V: np.ndarray
+) -> pd.DataFrame:
+    """What needs no network, on the same masked tokens: one row per baseline, columns as above.
+
+    `uniform`: all tokens alike. `frequencies`: by their use in training (`counts_V`, one added).
+
+    counts_V: int64[V] uses of every token, such as of `tokenizers.bpe_usage.count_bpe_tokens`.
+    """
+    targets_N = torch.cat([batch.targets_N for batch in batches])
+    lengths_V = torch.as_tensor(bases_V)
+    rows = []
+    for name, weights_V in (("uniform", np.ones(len(counts_V))), ("frequencies", counts_V + 1.0)):
+        logits_V = torch.as_tensor(weights_V).log().masked_fill(lengths_V == 0, -torch.inf)
+        logits_NV = logits_V.expand(len(targets_N), -1)
+        scores = _summarise(_sum_scores(logits_NV, targets_N, lengths_V)[None])
+        rows.append({"baseline": name, **scores})
+    return pd.DataFrame(rows)
+
+
+def predict_masked(
+    model: AlibiBertForMaskedLM,
+    ids_BL: torch.Tensor,
+    mask_BL: torch.Tensor,
+    positions_N: torch.Tensor,
+) -> torch.Tensor:
+    """float[N, V] logits at the masked tokens only, whose places need no count on the device."""
+    hidden_BLD, _ = model.bert.encode(ids_BL, mask_BL)
+    return model.cls.predictions(hidden_BLD.flatten(0, 1).index_select(0, positions_N))
+
+
+def _sum_scores(
+    logits_NV: torch.Tensor, targets_N: torch.Tensor, lengths_V: torch.Tensor
+) -> torch.Tensor:
+    """float64[5] sums: nats, nats with the length known, right tokens, tokens, bases."""
+    logits_NV = logits_NV.float()
+    lengths_N = lengths_V[targets_N]
+    nats = F.cross_entropy(logits_NV, targets_N, reduction="sum")
+    n_right = (logits_NV.argmax(dim=1) == targets_N).sum()
+    other_NV = lengths_V != lengths_N[:, None]
+    fitting_NV = logits_NV.masked_fill(other_NV, -torch.inf)
+    nats_known = F.cross_entropy(fitting_NV, targets_N, reduction="sum")
+    values = (nats, nats_known, n_right, torch.tensor(len(targets_N)), lengths_N.sum())
+    return torch.stack([value.detach().cpu().double() for value in values])
+
+
+def _summarise(sums: torch.Tensor) -> dict[str, float]:
+    nats, nats_known, n_right, n_tokens, n_bases = sums.sum(dim=0).tolist()
+    loss = nats / n_tokens
+    return {
+        "bits_per_base": float(nats / np.log(2) / n_bases),
+        "bits_per_base_length_known": float(nats_known / np.log(2) / n_bases),
+        "loss": loss,
+        "perplexity": float(np.exp(loss)),
+        "accuracy": n_right / n_tokens,
+        "masked_tokens": n_tokens,
+        "masked_bases": n_bases,
+    }
