@@ -6,6 +6,7 @@ Shapes: S sequences, D width of a vector.
 from collections.abc import Hashable, Sequence
 
 import numpy as np
+import pandas as pd
 
 BLOCK_ROWS = 8192
 SHOWN = 5
@@ -72,5 +73,11 @@ def label_codes(labels: Sequence[Hashable] | np.ndarray) -> tuple[np.ndarray, np
     labels_S = np.asarray(labels)
     if labels_S.ndim != 1 or len(labels_S) == 0:
         raise ValueError(f"labels have shape {labels_S.shape}, expected (sequences,), at least one")
+    missing = np.flatnonzero(pd.isna(labels_S))
+    if len(missing):
+        raise ValueError(
+            f"{len(missing)} of {len(labels_S)} sequences have no label (the first: row "
+            f"{missing[0]}, counted from 0); leave them out"
+        )
     names, codes_S = np.unique(labels_S, return_inverse=True)
     return codes_S.astype(np.int64), names

@@ -12,6 +12,7 @@ Shapes: S sequences, D width, C species.
 """
 
 import logging
+import warnings
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
@@ -141,6 +142,8 @@ def score_split(
     if mode == "corrected":
         train_SD, test_SD = standardise(train_SD, test_SD)
     model = LogisticRegression(C=C, max_iter=3000, random_state=seed)
-    predicted_S = model.fit(train_SD, codes_S[train]).predict(test_SD)
+    with warnings.catch_warnings():  # one sequence per class is what is asked here
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than")
+        predicted_S = model.fit(train_SD, codes_S[train]).predict(test_SD)
     confusion_CC = confusion_matrix(codes_S[test], predicted_S, int(codes_S.max()) + 1)
     return macro_scores(confusion_CC)[2]

@@ -221,3 +221,61 @@ def test_bad_input_is_told(rng):
 def test_unit_rows_of_extreme_lengths():
     rows = unit_rows(np.array([[3e200, 4e200], [3e-200, 4e-200], [0, 2]]))
     np.testing.assert_allclose(rows, [[0.6, 0.8], [0.6, 0.8], [0, 1]], rtol=1e-6)
+
+
+def naive_densities(features, gamma, gone):
+    """Sums of float64 similarities to the rows that are not gone."""
+    similar = features.astype(np.float64) @ features.T.astype(np.float64)
+    return np.where(similar >= gamma, similar, 0)[:, ~gone].sum(1)
+
+
+@pytest.mark.parametrize("gamma", [0.05, 0.4, 0.8, 0.97])
+def test_densities_stay_right_bin_after_bin(rng, gamma):
+    """What is left out as out of reach had nothing to lose."""
+    rows = unit_rows(clusters(rng, 400, 5, 12, noise=0.4))
+    search = binning.Search(torch.from_numpy(rows), gamma, 1000, 50, reference=False)
+    for _ in range(4):
+        search.take_densest(float(search.density_A.max()))
+        gone = search.labels_S.numpy() > 0
+        expected = naive_densities(rows, gamma, gone)
+        kept = torch.isfinite(search.density_A).numpy()
+        index = search.index_A.numpy()[kept]
+        np.testing.assert_allclose(search.density_A.numpy()[kept], expected[index], atol=1e-3)
+        if not kept.any():
+            break
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_labels_equal_cpu_labels(rng):
+    features = clusters(rng, 3000, 128, 40, noise=0.6)
+    on_cpu = bin_contigs(features, 0.6, device="cpu")
+    on_gpu = bin_contigs(features, 0.6, device="cuda")
+    np.testing.assert_array_equal(on_cpu.labels, on_gpu.labels)
+
+
+@pytest.mark.slow
+def test_a_large_set_needs_no_matrix():
+    """30,000 rows: the matrix would take 3.4 GiB; the extra memory stays below a tenth of that."""
+    import subprocess
+    import sys
+
+    code = (
+        "import numpy as np; from pathlib import Path\n"
+        "from genomelm_utils.evaluation.binning import bin_contigs\n"
+        "def peak():\n"
+        "    lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "    return int(next(s for s in lines if s.startswith('VmHWM')).split()[1]) / 2**20\n"
+        "rng = np.random.default_rng(0)\n"
+        "rows = np.eye(60, 64, dtype=np.float32)[rng.integers(0, 60, 30000)]\n"
+        "rows += 0.05 * rng.standard_normal(rows.shape, dtype=np.float32)\n"
+        "bin_contigs(rows[:500], 0.8); before = peak()\n"
+        "labels = bin_contigs(rows, 0.8).labels\n"
+        "print(len(np.unique(labels)), peak() - before)\n"
+    )
+    if not Path("/proc/self/status").is_file():
+        pytest.skip("peak memory is read from /proc/self/status")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    n_bins, extra_gib = out.stdout.split()
+    assert int(n_bins) == 60
+    assert float(extra_gib) < 0.34
