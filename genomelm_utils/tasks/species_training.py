@@ -127,9 +127,10 @@ def train_species(
     only read. Under several processes each encodes its share of the batch, and the result is that
     of one process (dropout aside).
 
-    Defaults are the released settings where there are any (48 pairs, 2000 tokens, temperature 0.05,
-    3e-6, head 100 times that, all updates alike: `schedule="constant"`, `warmup_share=0`,
-    `weight_decay=0`, `clip_norm=0`); a network with random weights needs a much larger `peak_lr`.
+    Defaults are the released settings (48 pairs, 2000 tokens, temperature 0.05, rate 3e-6, 100
+    times that for the projection), but for the way of updating, which there is `schedule="constant"`,
+    `warmup_share=0`, `weight_decay=0`, `clip_norm=0`. Such rates are for a pretrained network; one
+    with random weights needs a much larger `peak_lr` and a `head_lr_factor` near 1.
 
     Args:
         pairs, valid_pairs: sources such as `PairSampler` or a file of pairs. Validation always
@@ -141,6 +142,8 @@ def train_species(
         method, augment_strands: see `tasks.views.make_views`.
         warmup_share: of each phase's steps, [0, 1).
         monitor: `loss` or `accuracy`, see `species_validation.validate_pairs`.
+        schedule, weight_decay, clip_norm, eval_every, save_every, log_every, keep, precision,
+            resume, progress: as in `training.loop.fit`, for each phase on its own.
         same_species_negatives, soft_labels, partner_index, reference_views, precision "fp16", and
             phase_start "last_save": True or these words repeat what the released training does:
             pairs of a species as negatives, its loss of mixtures, labels counted per GPU, views

@@ -7,6 +7,7 @@ import pytest
 import torch
 from species_toy import Toy, make_toy, weights_of
 
+from genomelm_utils.datasets import species_pairs
 from genomelm_utils.models.alibi_bert import AlibiBertModel, Mixing
 from genomelm_utils.tasks.contrastive import (
     NO_SPECIES,
@@ -202,6 +203,23 @@ def test_chunks_have_the_gradient_of_the_whole_batch(toy, objective):
         assert torch.allclose(found[name] / scale, gradient / scale, atol=1e-5), name
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("objective", ["weighted_simclr", "mix"])
+def test_chunks_on_cuda_have_the_loss_and_gradient_of_the_cpu(toy, objective):
+    batch = split_batch(make_batches(toy, True, chunk_pairs=4)(0, 0))
+    found = []
+    for device in ("cpu", "cuda"):
+        task = ContrastiveTask(toy.model(), objective=objective, chunk_pairs=4).to(device)
+        loss, _ = task(**{name: tensor.to(device) for name, tensor in batch.items()})
+        loss.backward()
+        gradients = [p.grad.flatten().cpu() for p in task.parameters() if p.requires_grad]
+        found.append((loss.item(), torch.cat(gradients)))
+    (cpu_loss, cpu), (cuda_loss, cuda) = found
+    assert cuda_loss == pytest.approx(cpu_loss, rel=1e-2)
+    assert torch.nn.functional.cosine_similarity(cpu, cuda, dim=0) > 0.99
+
+
 def test_chunks_compute_twice_with_the_same_dropout_and_one_chunk_computes_once(toy, monkeypatch):
     calls = []
     encode = AlibiBertModel.encode
@@ -239,10 +257,11 @@ def test_same_species_pairs_are_negatives_only_as_released(toy):
     batch["species"] = torch.full((8,), NO_SPECIES)
     unknown, _ = ContrastiveTask(toy.model())(**batch)
     assert released.item() == unknown.item() > 0
+    assert species_pairs.NO_SPECIES == NO_SPECIES
 
 
 def test_wrong_words(toy):
-    with pytest.raises(ValueError, match="unknown objective 'imix'.*weighted_simclr"):
+    with pytest.raises(ValueError, match=r"unknown objective 'imix'.*weighted_simclr"):
         ContrastiveTask(toy.model(), objective="imix")
     with pytest.raises(ValueError, match="unknown soft_labels 'hard'"):
         ContrastiveTask(toy.model(), soft_labels="hard")

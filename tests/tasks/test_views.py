@@ -115,5 +115,5 @@ def test_mutation_leaves_the_original_and_at_least_one_base(rng):
 
 
 def test_unknown_method_is_named_with_the_choices(pairs):
-    with pytest.raises(ValueError, match="unknown method 'same'.*same_species, dropout"):
+    with pytest.raises(ValueError, match=r"unknown method 'same'.*same_species, dropout"):
         make_views(pairs, method="same", seed=0, step=0)
