@@ -211,13 +211,13 @@ def pad_batch(
     Always hand the mask on: the published configuration's `pad_token_id` is 0, which is `[UNK]`,
     so a mask made from it attends to padding and hides unknown bases.
     """
-    lengths_B = torch.tensor([len(row) for row in ids_list], dtype=torch.int64)
-    width = int(lengths_B.max()) if len(ids_list) else 0
-    mask_BL = torch.arange(width) < lengths_B[:, None]
-    ids_BL = torch.full((len(ids_list), width), pad_id, dtype=torch.int64)
+    lengths_B = np.array([len(row) for row in ids_list], dtype=np.int64)
+    width = int(lengths_B.max(initial=0))
+    mask_BL = np.arange(width) < lengths_B[:, None]
+    ids_BL = np.full((len(ids_list), width), pad_id, dtype=np.int64)
     if len(ids_list):
-        ids_BL[mask_BL] = torch.from_numpy(np.concatenate(ids_list).astype(np.int64))
-    return ids_BL, mask_BL
+        ids_BL[mask_BL] = np.concatenate(ids_list)
+    return torch.from_numpy(ids_BL), torch.from_numpy(mask_BL)
 
 
 def token_bases(tokenizer: "PreTrainedTokenizerFast") -> np.ndarray:

@@ -11,6 +11,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from genomelm_utils.datasets.species import simulate_genome_set
 from genomelm_utils.datasets.species_pairs import Pairs, PairSampler
+from genomelm_utils.models.alibi_loading import load_alibi
 from genomelm_utils.pretraining.masking import IGNORE
 from genomelm_utils.pretraining.token_bits import freeze_tokens, token_baselines
 from genomelm_utils.sequences.alphabet import encode
@@ -145,6 +146,9 @@ def test_a_run_that_stops_goes_on_and_loads(genomes, tokenizer, tmp_path: Path) 
     loaded = AutoModelForMaskedLM.from_pretrained(whole.final)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name]), name
+    encoder = load_alibi(whole.final, "encoder")
+    name = "embeddings.word_embeddings.weight"
+    assert torch.equal(encoder.state_dict()[name], whole.model.state_dict()[f"bert.{name}"])
     assert load_bpe(whole.final).get_vocab() == tokenizer.get_vocab()
     assert AutoTokenizer.from_pretrained(whole.final).mask_token_id == MASK
 
