@@ -38,7 +38,8 @@ class Binning(NamedTuple):
     `reference`: the reference's iteration numbers, with gaps.
     n_iterations: seeds that counted towards `max_bins`; n_empty_seeds: those whose bin was empty
     (`reference`: counted); n_small_bins: bins dropped as smaller than `min_bin_size`;
-    limit_reached: rows were left when `max_bins` was reached.
+    limit_reached: rows were left when `max_bins` was reached; a warning says so when any of them
+    has as many free neighbours as a bin needs.
     """
 
     labels: np.ndarray
@@ -91,7 +92,7 @@ def bin_contigs(
         search.run()
     found_S = search.labels_S.cpu().numpy()
     labels_S, n_small = drop_small(found_S, min_bin_size, compact=mode == "fixed")
-    if search.limit_reached:
+    if search.limit_reached and search.top_left >= gamma * min_bin_size:  # of interest, that is
         logger.warning(
             "binning stopped after %d bins with %d of %d contigs not looked at; raise max_bins",
             search.iteration,
@@ -162,7 +163,7 @@ class Search:
         self.free_A = torch.ones(n, dtype=torch.bool, device=device)
         self.density_A = densities(rows_SD, self.gamma, block_rows)
         self.iteration = self.n_empty_seeds = 0
-        self.limit_reached = False
+        self.limit_reached, self.top_left = False, -np.inf
 
     def run(self) -> None:
         """Bin after bin until nothing is left, or the limit is reached."""
@@ -171,7 +172,7 @@ class Search:
             if top == -np.inf and not self.reference:
                 return  # rows left were seeds once, and no bin came to them
             if self.iteration >= self.max_bins:
-                self.limit_reached = True
+                self.limit_reached, self.top_left = True, top
                 return
             if top == -np.inf:
                 self.seed_again()

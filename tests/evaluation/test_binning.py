@@ -182,6 +182,9 @@ def test_limit_is_told(caplog):
     assert found.limit_reached and found.n_bins == 7
     assert (found.labels[:7] > 0).all() and (found.labels[7:] == -1).all()
     assert "23 of 30 contigs" in caplog.text and "raise max_bins" in caplog.text
+    caplog.clear()
+    assert bin_contigs(np.eye(30), 0.5, max_bins=7).limit_reached  # but no bin was missed
+    assert not caplog.text
 
 
 def test_caller_is_left_as_it_was(rng):
