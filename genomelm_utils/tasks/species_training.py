@@ -128,9 +128,9 @@ def train_species(
     of one process (dropout aside).
 
     Defaults are the released settings (48 pairs, 2000 tokens, temperature 0.05, rate 3e-6, 100
-    times that for the projection), but for the way of updating, which there is `schedule="constant"`,
-    `warmup_share=0`, `weight_decay=0`, `clip_norm=0`. Such rates are for a pretrained network; one
-    with random weights needs a much larger `peak_lr` and a `head_lr_factor` near 1.
+    times that for the projection), but for the way of updating, which there is `schedule` constant,
+    `warmup_share` 0, `weight_decay` 0 and `clip_norm` 0. Such rates are for a pretrained network;
+    one with random weights needs a much larger `peak_lr` and a `head_lr_factor` near 1.
 
     Args:
         pairs, valid_pairs: sources such as `PairSampler` or a file of pairs. Validation always
