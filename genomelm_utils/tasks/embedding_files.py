@@ -105,6 +105,8 @@ def embed_file(
     with _writer(done) as write, open_bar(progress, total=stream.n_bases) as bar:
         for block in look_ahead(stream):
             write(block, embed(model, tokenizer, block.codes, progress=bar, **options))
+        if stream.n_records != done.n_sequences:
+            raise ValueError(f"{path} changed while it was read; start again")
     described = {"key": key, **asdict(done), "path": out.name, "made_of": parts}
     write_json(_beside(out, RECEIPT), described)
     return done
@@ -164,20 +166,18 @@ def _writer(done: EmbeddedFile) -> Iterator[Write]:
 
 @contextmanager
 def _write_npy(done: EmbeddedFile, partial: Path) -> Iterator[Write]:
-    shape = (done.n_sequences, done.width)
-    values_SD = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
     names = _beside(done.path, NAMES)
     names.write_text("name,n_bases\n")
-    begin = 0
+    shape = (done.n_sequences, done.width)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with partial.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
 
-    def write(block: Block, values_RD: np.ndarray) -> None:
-        nonlocal begin
-        values_SD[begin : begin + len(block)] = values_RD
-        begin += len(block)
-        _describe(block).to_csv(names, mode="a", header=False, index=False, lineterminator="\n")
+        def write(block: Block, values_RD: np.ndarray) -> None:
+            file.write(values_RD.astype("<f4", copy=False).tobytes())
+            _describe(block).to_csv(names, mode="a", header=False, index=False, lineterminator="\n")
 
-    yield write
-    values_SD.flush()
+        yield write
 
 
 @contextmanager

@@ -142,3 +142,17 @@ def test_reading_without_file_or_names_or_with_too_few(tmp_path, model, tokenize
     (tmp_path / "x.npy.names.csv").write_text("name,n_bases\nNA,3\n")
     with pytest.raises(ValueError, match=r"has 2 rows and x\.npy\.names\.csv 1 names"):
         read_embeddings(out)
+
+
+def test_a_file_that_grows_while_it_is_read_is_an_error(
+    tmp_path, model, tokenizer, fasta, monkeypatch
+):
+    class Growing(embedding_files.RecordStream):
+        def __iter__(self):
+            yield from super().__iter__()
+            write_fasta(fasta, ["a"], [np.zeros(9, np.uint8)])
+
+    monkeypatch.setattr(embedding_files, "RecordStream", Growing)
+    with pytest.raises(ValueError, match="changed while it was read"):
+        embed_file(fasta, tmp_path / "x.npy", model, tokenizer)
+    assert not (tmp_path / "x.npy").exists()
