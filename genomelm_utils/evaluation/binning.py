@@ -64,7 +64,7 @@ def bin_contigs(
 
     features_SD: any length, they are scaled to one here. gamma: similarity (cosine) in (0, 1) at
     which two rows are neighbours: `evaluation.binning_threshold`. device: None takes CUDA where
-    there is one. Memory: two float32 copies of the features at most, and blocks of
+    there is one. Memory: at most 2.4 float32 copies of the features, and blocks of
     `block_rows` x `block_rows` float32. Work: S x S x D / 2 multiply-adds for the densities, less
     than that for their updates, three products of the pool with a vector per bin.
 
