@@ -1,0 +1,132 @@
+"""What the command `species` writes: tables and settings that appear together, and messages."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    import argparse
+
+SKIPPED, SETTINGS = ".skipped.tsv", ".json"  # beside every result
+SHOWN = 10  # names in a message; all of them are in the table of skipped records
+_PACKAGES = ("genomelm", "torch", "transformers", "numpy", "scikit-learn")
+
+
+def tell(text: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(f"{' '.join(text.split())}\n")
+
+
+def tell_unlabelled(known_S: np.ndarray, truth: Path) -> None:
+    """How many sequences are not in a score, if any."""
+    if not known_S.all():
+        tell(f"{(~known_S).sum()} of {len(known_S)} sequences are not in {truth} and not scored")
+
+
+def skipped_table(names: Sequence[str], reason: str) -> pd.DataFrame:
+    """Records left out for one reason: name, reason."""
+    return pd.DataFrame({"name": list(names), "reason": reason}, dtype=object)
+
+
+def count_reasons(skipped: pd.DataFrame) -> str:
+    """Records left out, by reason, with the first names: '2 empty record (a, b); 1 ...'."""
+    parts = []
+    for reason, group in skipped.groupby("reason", sort=False):
+        shown = ", ".join(group["name"].head(SHOWN)) + (", ..." if len(group) > SHOWN else "")
+        parts.append(f"{len(group)} {reason} ({shown})")
+    return "; ".join(parts) or "no records"
+
+
+class Output:
+    """Files of one run, made in a hidden folder, that appear together when all is done.
+
+    `path(suffix)` is where to write `<out><suffix>`.
+    """
+
+    def __init__(self, out: Path, folder: Path) -> None:
+        self.out, self.folder, self.n_skipped = out, folder, 0
+
+    def path(self, suffix: str = "") -> Path:
+        """Where to write a file that will be called `<out><suffix>`."""
+        return self.folder / f"{self.out.name}{suffix}"
+
+    def write_table(self, table: pd.DataFrame, suffix: str = "") -> None:
+        """A tab-separated table with a header."""
+        table.to_csv(self.path(suffix), sep="\t", index=False, lineterminator="\n")
+
+    def write_skipped(self, skipped: pd.DataFrame) -> None:
+        """The table of records left out; on standard error they are counted and named."""
+        self.n_skipped = len(skipped)
+        self.write_table(skipped, SKIPPED)
+        if len(skipped):
+            tell(
+                f"left out {len(skipped)} records: {count_reasons(skipped)} "
+                f"(all in {self.out.name}{SKIPPED})"
+            )
+
+    def write_settings(self, given: "argparse.Namespace", **found: Any) -> None:
+        """What was asked, of which files, with which versions, and what came out."""
+        asked = {name: value for name, value in vars(given).items() if name != "argv"}
+        content = {
+            "command": ["python", "-m", "genomelm_utils.species", *given.argv],
+            "settings": asked,
+            "inputs": _hash_inputs(asked),
+            "versions": _find_versions(),
+            **found,
+            "n_skipped": self.n_skipped,
+        }
+        text = json.dumps(content, indent=1, default=_as_json)
+        self.path(SETTINGS).write_text(f"{text}\n")
+
+
+@contextmanager
+def open_output(out: Path) -> Iterator[Output]:
+    """Inside: an `Output`. Its files move to their names on leaving, the main one last.
+
+    After an error or an interruption nothing is left, and an earlier result stands.
+    """
+    if out.is_dir():
+        raise ValueError(f"--out is {out}, a folder; expected the name of a file")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = out.parent / f".{out.name}.{os.getpid()}.partial"
+    shutil.rmtree(folder, ignore_errors=True)  # of a process of this number that was killed
+    folder.mkdir()
+    try:
+        yield Output(out, folder)
+        made = sorted(folder.iterdir(), key=lambda path: path.name == out.name)
+        for path in made:
+            path.replace(out.parent / path.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hash_inputs(asked: dict[str, Any]) -> dict[str, str]:
+    """SHA-256 of every file that was named, and of every file of a model's folder."""
+    from genomelm_utils.tasks.embedding_cache import hash_file
+
+    named = [path for value in asked.values() for path in np.atleast_1d(np.array(value, object))]
+    read = [path for path in named if isinstance(path, Path) and path != asked.get("out")]
+    if asked.get("model"):
+        read += sorted(asked["model"].iterdir())
+    return {str(path): hash_file(path) for path in read if path.is_file()}
+
+
+def _find_versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):  # a tree that is used without being installed
+            found[name] = version(name)
+    return found
+
+
+def _as_json(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else str(value)
