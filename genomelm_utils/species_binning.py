@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from genomelm_utils.evaluation.binning_threshold import Threshold
     from genomelm_utils.sequences.stream import Block
 
-MAX_HALVES = 2000  # contigs to take gamma from: a percentile's rank is then known to 1 % (binomial)
+#: Contigs that gamma is taken from. With 500 of the 1,555 real test contigs it was within 0.005 of
+#: that of all (five draws, two kinds of features), mean F1 over species within 0.012.
+MAX_HALVES = 500
 UNBINNED = "unbinned"
 
 

@@ -253,7 +253,7 @@ def make_pairs(given: argparse.Namespace) -> list[str]:
     if not given.genomes or given.out is None:
         raise ValueError("give the FASTA files of the genomes and --out (or --check FILE)")
     species = find_species(given.genomes, given.species_table)
-    with open_output(given.out) as output, TemporaryDirectory(prefix="genomelm-") as folder:
+    with open_output(given.out) as output, TemporaryDirectory(prefix="genomelm-species-") as folder:
         genomes, skipped = read_genomes(given.genomes, species, Path(folder) / "store")
         options = {name: getattr(given, name) for name in ("seed", "strands", "balance")}
         sampler = PairSampler(genomes, "train", lengths_bp=given.lengths_bp, **options)
@@ -330,7 +330,7 @@ def check_pairs(path: Path) -> list[str]:
     """How many pairs a CSV file holds and how long they are, read as training reads them."""
     from genomelm_utils.datasets.species_pair_files import read_pairs_csv
 
-    with TemporaryDirectory(prefix="genomelm-") as folder:
+    with TemporaryDirectory(prefix="genomelm-species-") as folder:
         pairs = read_pairs_csv(path, folder)
         lengths_bp = np.diff(pairs.starts)
         skipped = pairs.skipped

@@ -173,7 +173,7 @@ class Maker:
         from genomelm_utils.tasks import embedding_files as files
 
         model, tokenizer = self._encoder
-        with TemporaryDirectory(prefix="genomelm-") as folder:
+        with TemporaryDirectory(prefix="genomelm-species-") as folder:
             name = "embeddings.npy"
             if self.given.cache is not None:
                 folder, name = self.given.cache, f"file-{self._key(path, min_bp)}.npy"

@@ -16,7 +16,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from genomelm_utils import species, species_commands, species_inputs, species_outputs
+from genomelm_utils import (
+    species,
+    species_binning,
+    species_commands,
+    species_inputs,
+    species_outputs,
+)
 from genomelm_utils.baselines import species_features
 from genomelm_utils.datasets import species_pairs
 from genomelm_utils.datasets.species_pair_files import read_pairs_csv
@@ -260,6 +266,14 @@ def test_bins_by_a_given_gamma_from_embeddings_and_by_a_model(run):
     command = ["bin", "contigs.fa.gz", "--model", "model", "--min-bp", 500]
     status, out, *_ = run(*command, out="c.tsv")
     assert status == 0 and list(read_tsv(out)) == ["name", "n_bases", "bin"]
+
+
+def test_gamma_is_taken_from_some_contigs_drawn_with_the_seed(run, monkeypatch):
+    monkeypatch.setattr(species_binning, "MAX_HALVES", 20)
+    found = [run(*BIN, "--seed", seed, out=f"{i}.tsv") for i, seed in enumerate((0, 0, 1))]
+    assert "halves of 20 contigs" in found[0][2]
+    gammas = [settings(out)["gamma"] for _, out, *_ in found]
+    assert gammas[0] == gammas[1] != gammas[2]
 
 
 def test_real_contigs_are_binned(run, data_dir):
