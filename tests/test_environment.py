@@ -145,7 +145,8 @@ class Missing:
         if name.split('.')[0] in BLOCKED:
             raise ModuleNotFoundError(f"{name} is not on a bare GPU machine", name=name)
 BLOCKED = {'numba','accelerate','pyfaidx','pooch','matplotlib','seaborn','yaml','datasets',
-           'papermill','nbformat','nbconvert','snakemake','captum','jinja2','tensorboard'}
+           'papermill','nbformat','nbconvert','snakemake','captum','jinja2','tensorboard',
+           'dnaio','sklearn','scipy','pyarrow'}
 sys.meta_path.insert(0, Missing())
 for name in [name for name in sys.modules if name.split('.')[0] in BLOCKED]:
     del sys.modules[name]
@@ -159,12 +160,19 @@ for name in MODULES:
         "genomelm_utils.sequences.kmers",
         "genomelm_utils.sequences.genome",
         "genomelm_utils.tokenizers.kmer",
+        "genomelm_utils.tokenizers.bpe",
         "genomelm_utils.models.presets",
+        "genomelm_utils.models.alibi_bert",
         "genomelm_utils.training.loop",
         "genomelm_utils.pretraining.masking",
         "genomelm_utils.pretraining.corpus",
         "genomelm_utils.pretraining.mlm",
         "genomelm_utils.tasks.classification",
+        "genomelm_utils.tasks.contrastive",
+        "genomelm_utils.tasks.embedding",
+        "genomelm_utils.tasks.embedding_files",
+        "genomelm_utils.tasks.species_training",
+        "genomelm_utils.evaluation.binning",
         "genomelm_utils.evaluation.metrics",
     ]
     subprocess.run([sys.executable, "-c", f"MODULES = {modules!r}\n{code}"], check=True)
