@@ -30,6 +30,7 @@ from genomelm_utils.sequences.simulate_species import simulate_species
 
 KINDS = ("simulate", "genome", "fewshot", "tables", "species")
 WINDOW_BP = 1000
+SPECIES_WINDOW_BP = 5000  # about the length of the contigs that species are told apart by
 BLOCK_WINDOWS = 4096  # windows counted at a time: bounds the temporary arrays
 #: Kinds of the truth table that mark short planted motifs (others are whole repeats, gaps, sites).
 NO_MOTIFS = {"promoter", "donor", "acceptor", "interspersed", "tandem", "gap"}
@@ -229,6 +230,20 @@ def window_composition(store: BaseStore, width_bp: int = WINDOW_BP) -> pd.DataFr
             "soft_share": n_soft / width_bp,
         }
     )
+
+
+def species_composition(genomes: GenomeSet, width_bp: int = SPECIES_WINDOW_BP) -> pd.DataFrame:
+    """The table of a genome set with `gc_low`, `gc_high`: 5 and 95 % of the GC share of windows.
+
+    What such a stretch of a genome may be taken for by GC alone. Missing where no window fits.
+    """
+    windows = window_composition(genomes.store, width_bp)
+    genome_of = dict(zip(genomes.store.records["name"], genomes.genome_of_record, strict=True))
+    shares = windows["gc"].groupby(windows["record"].map(genome_of))
+    table = genomes.table.copy()
+    for name, quantile in (("gc_low", 0.05), ("gc_high", 0.95)):
+        table[name] = shares.quantile(quantile).reindex(table.index)
+    return table
 
 
 def _bases_before(intervals: np.ndarray, positions: np.ndarray) -> np.ndarray:

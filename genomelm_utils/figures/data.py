@@ -17,6 +17,8 @@ CLASS_STYLE = [
     (OKABE_ITO["orange"], "v"),
     (OKABE_ITO["sky"], "P"),
 ]
+PART_STYLE = {"train": (OKABE_ITO["blue"], "o"), "test": (OKABE_ITO["vermilion"], "D")}
+PART_NAMES = {"train": "to train on", "test": "to test on"}
 
 
 def plot_gc_along(windows: pd.DataFrame, ax: Axes) -> Axes:
@@ -92,4 +94,44 @@ def describe_class_gc(sets: pd.DataFrame) -> str:
     return (
         f"The classes of {worst} differ most, by {100 * spread.max():.1f} points of GC; the median "
         f"difference over {len(sets)} files is {100 * spread.median():.1f} points."
+    )
+
+
+def plot_species_gc(genomes: pd.DataFrame, ax: Axes) -> Axes:
+    """GC share of every genome, one row per species; the line spans nine of ten of its windows.
+
+    `genomes` as `prepare.species_composition` gives it. Species of the two parts differ in colour
+    and marker; a star after a species has a relative (of its genus) in the other part.
+    """
+    order = genomes.groupby("species")["gc"].mean().sort_values().index
+    row = {species: y for y, species in enumerate(order)}
+    for part, (colour, marker) in PART_STYLE.items():
+        found = genomes[genomes["part"] == part]
+        y = found["species"].map(row)
+        ax.hlines(y, 100 * found["gc_low"], 100 * found["gc_high"], color=colour, lw=0.8)
+        ax.plot(100 * found["gc"], y, marker, color=colour, label=PART_NAMES[part])
+    related = set(genomes.loc[genomes["relatives"] != "", "species"])
+    ax.set_yticks(range(len(order)), [f"{name} *" if name in related else name for name in order])
+    ax.set(xlabel="GC (%)")
+    ax.legend(loc="lower right")
+    return ax
+
+
+def describe_species(genomes: pd.DataFrame) -> str:
+    """Sentences: what is trained and tested on, and which species have relatives on the other side.
+
+    `genomes` with `species`, `part`, `relatives`, `n_bases`, as in a `GenomeSet`.
+    """
+    told = []
+    for part, name in PART_NAMES.items():
+        found = genomes[genomes["part"] == part]
+        told.append(
+            f"{len(found)} genomes of {found['species'].nunique()} species "
+            f"({found['n_bases'].sum() / 1e6:.1f} Mbp) {name}"
+        )
+    test = genomes[(genomes["part"] == "test") & (genomes["relatives"] != "")]
+    related = ", ".join(sorted(test["species"].unique())) or "none"
+    return (
+        f"{' and '.join(told)}; no species is in both. Test species with a relative (of their "
+        f"genus) in training: {related}."
     )

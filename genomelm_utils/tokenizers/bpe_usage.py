@@ -4,6 +4,7 @@ Letters: V vocabulary, S contigs.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +18,16 @@ from genomelm_utils.tokenizers.bpe import (
     SEP,
     UNK,
     cut_runs,
+    load_bpe,
     token_bases,
     tokenize_codes,
+    train_bpe_on_store,
 )
-from genomelm_utils.tokenizers.usage import RANKS_KEPT, describe_vocabularies
+from genomelm_utils.tokenizers.usage import (
+    RANKS_KEPT,
+    describe_vocabularies,
+    rank_frequencies,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -28,6 +35,29 @@ if TYPE_CHECKING:
 LENGTHS_BP = (500, 1000, 2000, 5000, 10_000)
 _PIECE_BP = 10_000  # records are tokenised in pieces, as contigs of that length would be
 _BEFORE_BP = 100  # longer than any token: what stands before a contig in a longer one
+
+
+def make_tokenizers(
+    store: BaseStore,
+    published: Path | None = None,
+    *,
+    vocab_size: int,
+    n_bases: int,
+    seed: int,
+) -> dict[str, "PreTrainedTokenizerFast"]:
+    """The byte-pair tokenizer to look at, by the name it has in tables and figures.
+
+    published: the folder of one to read; without it one of `vocab_size` tokens is trained on about
+    `n_bases` of the store, and none for a `vocab_size` of 0.
+    Raises: as `load_bpe` and `train_bpe_on_store`.
+    """
+    if published is not None:
+        return {
+            f"published BPE, {len(tokenizer)}": tokenizer for tokenizer in [load_bpe(published)]
+        }
+    if not vocab_size:
+        return {}
+    return {f"BPE, {vocab_size}": train_bpe_on_store(store, vocab_size, n_bases, seed)}
 
 
 def cut_text(tokenizer: "PreTrainedTokenizerFast", text: str) -> str:
@@ -61,19 +91,22 @@ def compare_vocabularies(
 ) -> pd.DataFrame:
     """One row per tokenizer, k-mers first: vocabulary, use, tokens per base, entropy in bits.
 
-    `bits_per_token`: entropy of the token frequencies. `evenness`: that over log2 of the number of
-    tokens, 1 where all are used alike. `bases_per_token`: mean length; k for k-mers, which overlap.
+    `k`: of k-mers, missing for byte-pair tokens. `bits_per_token`: entropy of the token
+    frequencies. `evenness`: that over log2 of the number of tokens, 1 where all are used alike.
+    `bases_per_token`: mean length; k for k-mers, which overlap.
 
     tokenizers: name -> byte-pair tokenizer.
     """
     kmers = describe_vocabularies(store, ks, n_bases)
     kmers.insert(0, "tokenizer", [f"{k}-mers" for k in ks])
     kmers["bases_per_token"] = [float(k) for k in ks]
+    if len(kmers):
+        kmers["k"] = kmers["k"].astype("Int64")  # which can be missing
     rows = [
         {"tokenizer": name, **_describe_use(count_bpe_tokens(store, t, n_bases), token_bases(t))}
         for name, t in tokenizers.items()
     ]
-    parts = [kmers.drop(columns="k", errors="ignore"), pd.DataFrame(rows)]
+    parts = [kmers, pd.DataFrame(rows)]
     table = pd.concat([part for part in parts if len(part)], ignore_index=True)
     table["evenness"] = table["bits_per_token"] / np.log2(table["vocabulary"] - N_SPECIAL)
     return table
@@ -101,6 +134,24 @@ def rank_bpe_tokens(counts_V: np.ndarray) -> pd.DataFrame:
     known = np.sort(counts_V[N_SPECIAL:])[::-1]
     rank = np.unique(np.geomspace(1, len(known), RANKS_KEPT).round().astype(int))
     return pd.DataFrame({"rank": rank, "frequency": known[rank - 1] / known.sum()})
+
+
+def compare_ranks(
+    store: BaseStore,
+    tokenizers: dict[str, "PreTrainedTokenizerFast"],
+    ks: Sequence[int],
+    n_bases: int,
+) -> pd.DataFrame:
+    """The rank-frequency curves of k-mers and byte-pair tokens below each other.
+
+    `k` is missing for byte-pair tokens, `tokenizer` (their name) for k-mers.
+    """
+    pairs = [
+        rank_bpe_tokens(count_bpe_tokens(store, t, n_bases)).assign(tokenizer=name)
+        for name, t in tokenizers.items()
+    ]
+    table = pd.concat([rank_frequencies(store, ks, n_bases), *pairs], ignore_index=True)
+    return table.astype({"k": "Int64"})
 
 
 def count_lengths(counts_V: np.ndarray, bases_V: np.ndarray) -> pd.DataFrame:
@@ -183,7 +234,7 @@ def _boundaries(
 
 
 def describe_bpe_usage(table: pd.DataFrame, contigs: pd.DataFrame) -> str:
-    """Sentences: tokens per base of the last tokenizer of `compare_vocabularies`, and its strands.
+    """A sentence: tokens per base of the last tokenizer of `compare_vocabularies`, and of a contig.
 
     contigs: of `describe_contigs`.
     """
@@ -191,8 +242,17 @@ def describe_bpe_usage(table: pd.DataFrame, contigs: pd.DataFrame) -> str:
     return (
         f"{row['tokenizer']} gives {row['tokens_per_base']:.3f} tokens per base "
         f"({row['bases_per_token']:.2f} bases per token) and uses {row['tokens_used']:.0f} of "
-        f"{row['vocabulary'] - N_SPECIAL:.0f} tokens; a contig of {longest['length_bp']:.0f} bp is "
-        f"{longest['tokens_mean']:.0f} tokens. Read from the other strand it keeps "
+        f"{row['vocabulary'] - N_SPECIAL:.0f} tokens; a contig of {longest['length_bp']:,.0f} bp "
+        f"is {longest['tokens_mean']:.0f} tokens."
+    )
+
+
+def describe_boundaries(contigs: pd.DataFrame) -> str:
+    """Sentences: how far the cuts of `describe_contigs` depend on the strand and on the start."""
+    longest = contigs.loc[contigs["length_bp"].idxmax()]
+    return (
+        f"Read from the other strand, a contig of {longest['length_bp']:,.0f} bp keeps "
         f"{100 * longest['kept_reverse']:.0f} % of its token boundaries "
-        f"({100 * longest['kept_chance']:.0f} % by chance)."
+        f"({100 * longest['kept_chance']:.0f} % by chance). Cut out of a longer sequence, it has a "
+        f"boundary of that again {longest['resync_bp']:.0f} bases after its start, on average."
     )

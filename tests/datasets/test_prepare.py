@@ -7,7 +7,12 @@ import pytest
 from genomelm_utils.datasets import prepare as prepare_module
 from genomelm_utils.datasets.identity import sequence_keys
 from genomelm_utils.datasets.labelled import read_labelled
-from genomelm_utils.datasets.prepare import find_planted_words, prepare, window_composition
+from genomelm_utils.datasets.prepare import (
+    find_planted_words,
+    prepare,
+    species_composition,
+    window_composition,
+)
 from genomelm_utils.sequences.alphabet import IUPAC_SETS, decode, encode, reverse_complement
 from genomelm_utils.sequences.genome import open_store, store_from_codes
 from genomelm_utils.sequences.planting import PROMOTER_MOTIFS
@@ -242,6 +247,18 @@ def test_simulated_species_are_split_and_only_training_bases_are_stored(tmp_path
     assert set(prepared.truth["record"]) == set(genomes.store.records["name"])
     assert prepared.planted_words.columns.tolist() == ["ngram", "motif", "n_planted"]
     assert not len(prepared.planted_words)
+
+
+def test_gc_of_windows_stands_beside_every_genome(tmp_path):
+    options = OPTIONS | {"n_species": 3, "species_bp": 6000, "n_train": 2}
+    genomes = prepare("species", tmp_path, [], **options).genomes
+    table = species_composition(genomes, 500)
+    pd.testing.assert_frame_equal(table[genomes.table.columns], genomes.table)
+    for i, codes in enumerate(np.split(np.asarray(genomes.store.codes), 3)):
+        shares = np.isin(codes.reshape(-1, 500), [1, 2]).mean(axis=1)
+        expected = np.quantile(shares, [0.05, 0.95])
+        assert table.loc[i, ["gc_low", "gc_high"]].tolist() == pytest.approx(expected)
+    assert species_composition(genomes, 10_000)["gc_low"].isna().all()
 
 
 def test_genomes_of_a_folder_are_those_the_table_names(tmp_path):

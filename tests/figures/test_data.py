@@ -9,10 +9,12 @@ from genomelm_utils.figures.data import (
     CLASS_STYLE,
     MAX_RECORDS,
     describe_class_gc,
+    describe_species,
     describe_windows,
     plot_class_gc,
     plot_gc_along,
     plot_gc_distribution,
+    plot_species_gc,
 )
 from genomelm_utils.figures.style import new_figure
 
@@ -35,7 +37,20 @@ SETS = pd.DataFrame(
         "gc_class_2": [np.nan, 0.49],
     }
 )
+GENOMES = pd.DataFrame(
+    {
+        "genome": ["a1", "b1", "b2", "c1"],
+        "species": ["Aus bus", "Bus cus", "Bus cus", "Bus dus"],
+        "part": ["train", "test", "test", "train"],
+        "relatives": ["", "Bus dus", "Bus dus", "Bus cus"],
+        "n_bases": [1_000_000, 2_000_000, 500_000, 3_000_000],
+        "gc": [0.5, 0.3, 0.32, 0.4],
+        "gc_low": [0.45, 0.25, 0.27, np.nan],
+        "gc_high": [0.55, 0.35, 0.37, np.nan],
+    }
+)
 CASES = {
+    "species": lambda ax: plot_species_gc(GENOMES, ax),
     "along": lambda ax: plot_gc_along(WINDOWS, ax),
     "distribution": lambda ax: plot_gc_distribution(WINDOWS, ax),
     "classes": lambda ax: plot_class_gc(SETS, ax),
@@ -139,3 +154,23 @@ def test_sentence_names_the_file_with_the_largest_difference():
         "The classes of Prom/10 differ most, by 20.0 points of GC; the median difference over 2 "
         "files is 12.0 points."
     )
+
+
+def test_genomes_stand_at_their_species_from_the_lowest_gc(ax):
+    plot_species_gc(GENOMES, ax)
+    labels = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert labels == ["Bus cus *", "Bus dus *", "Aus bus"]
+    points = {line.get_label(): line.get_xydata() for line in ax.lines}
+    assert points["to train on"] == pytest.approx(np.array([[50, 2], [40, 1]]))
+    assert points["to test on"] == pytest.approx(np.array([[30, 0], [32, 0]]))
+    assert ax.collections[1].get_segments()[0][:, 0] == pytest.approx([25, 35])
+
+
+def test_sentence_about_species_names_the_relatives():
+    assert describe_species(GENOMES) == (
+        "2 genomes of 2 species (4.0 Mbp) to train on and 2 genomes of 1 species (2.5 Mbp) to test "
+        "on; no species is in both. Test species with a relative (of their genus) in training: "
+        "Bus cus."
+    )
+    alone = describe_species(GENOMES.assign(relatives=""))
+    assert alone.endswith("in training: none.")

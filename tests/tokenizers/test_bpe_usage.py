@@ -16,14 +16,20 @@ from genomelm_utils.tokenizers.bpe import (
     train_bpe_on_store,
 )
 from genomelm_utils.tokenizers.bpe_usage import (
+    compare_ranks,
     compare_vocabularies,
     count_bpe_tokens,
     count_lengths,
     cut_text,
+    describe_boundaries,
     describe_bpe_usage,
     describe_contigs,
+    make_tokenizers,
     rank_bpe_tokens,
 )
+from genomelm_utils.tokenizers.usage import describe_usage
+
+RANKS = ["rank", "frequency"]
 
 
 def make_store(folder: Path, *records: str) -> BaseStore:
@@ -74,7 +80,36 @@ def test_vocabularies_beside_each_other(random_store: BaseStore) -> None:
     contigs = describe_contigs(random_store, bpe, n_contigs=5)
     text = describe_bpe_usage(table.reset_index(), contigs)
     assert text.startswith("BPE gives 0.")
-    assert "10000 bp" in text
+    assert "a contig of 10,000 bp is" in text
+    assert table["k"].dropna().to_dict() == {"1-mers": 1, "3-mers": 3}
+    assert describe_usage(table.reset_index()).startswith("Overlapping 3-mers give")
+
+
+def test_kmers_alone(random_store: BaseStore) -> None:
+    table = compare_vocabularies(random_store, {}, [2], 30_000)
+    assert table["tokenizer"].tolist() == ["2-mers"]
+    assert compare_ranks(random_store, {}, [2], 30_000).columns.tolist() == ["k", *RANKS]
+
+
+def test_ranks_of_all_stand_below_each_other(random_store: BaseStore) -> None:
+    bpe = train_bpe_on_store(random_store, 100, 30_000)
+    table = compare_ranks(random_store, {"BPE": bpe}, [2, 3], 30_000)
+    assert table["k"].dropna().unique().tolist() == [2, 3]
+    pairs = table[table["tokenizer"] == "BPE"]
+    assert pairs["k"].isna().all()
+    expected = rank_bpe_tokens(count_bpe_tokens(random_store, bpe, 30_000))
+    assert pairs[RANKS].reset_index(drop=True).equals(expected)
+
+
+def test_the_tokenizer_is_read_trained_or_none(random_store: BaseStore, tmp_path: Path) -> None:
+    options = {"n_bases": 30_000, "seed": 1}
+    assert make_tokenizers(random_store, vocab_size=0, **options) == {}
+    (trained,) = make_tokenizers(random_store, vocab_size=60, **options).items()
+    assert (trained[0], len(trained[1])) == ("BPE, 60", 60)
+    trained[1].save_pretrained(tmp_path / "t")
+    (read,) = make_tokenizers(random_store, tmp_path / "t", vocab_size=0, **options).items()
+    assert read[0] == "published BPE, 60"
+    assert read[1].get_vocab() == trained[1].get_vocab()
 
 
 def test_only_unknown_bases_is_an_error(tmp_path: Path) -> None:
@@ -118,6 +153,9 @@ def test_cuts_depend_on_the_strand_and_soon_forget_the_start(random_store: BaseS
     assert (table["tokens_max"] >= table["tokens_mean"]).all()
     again = describe_contigs(random_store, bpe, n_contigs=20)
     assert again.equals(table)
+    text = describe_boundaries(table)
+    assert text.startswith("Read from the other strand, a contig of 10,000 bp keeps")
+    assert f"{table['resync_bp'].iloc[-1]:.0f} bases after its start" in text
 
 
 def test_no_room_for_a_contig(tmp_path: Path) -> None:
