@@ -3,7 +3,8 @@
 Every process encodes its own pairs; their projections are exchanged, so that each pair is told
 apart from all pairs of all processes. Large batches are encoded in chunks whose activations are
 computed again for the gradients: memory holds one chunk, the gradient is that of the whole batch.
-Letters: B pairs of all processes, R pairs of this one, C pairs of a chunk, L tokens, D width.
+Letters: B pairs of all processes, R pairs of this one, C pairs of a chunk, V strands of a window,
+L tokens, D width.
 """
 
 from collections.abc import Iterator
@@ -27,11 +28,14 @@ NO_SPECIES = -1  # a species that nobody knows
 _CON_WEIGHTS = "con_weights"
 
 
-def build_head(width: int, head_dim: int = HEAD_DIM, seed: int = 0) -> nn.Sequential:
+def build_head(width: int, head_dim: int = HEAD_DIM, seed: int = 0) -> nn.Module:
     """The projection that only training uses: linear, ReLU, linear, no biases.
 
-    Its weights are `0.weight` [width, width] and `2.weight` [head_dim, width], as published.
+    Its weights are `0.weight` [width, width] and `2.weight` [head_dim, width], as published. With
+    head_dim 0 there is none: the embeddings themselves are compared.
     """
+    if not head_dim:
+        return nn.Identity()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return nn.Sequential(
@@ -70,7 +74,7 @@ class ContrastiveTask(nn.Module):
         temperature: of the similarities.
         chunk_pairs: pairs encoded at a time; 0: all at once, nothing is computed twice. Mixing
             happens inside chunks.
-        head_dim, seed: size and initial weights of the projection.
+        head_dim, seed: size and initial weights of the projection; 0: none (`build_head`).
         soft_labels: "reference" repeats the released loss of mixtures (`losses.imix`).
         same_species_negatives: True repeats the released training, in which another pair of the
             same species is a negative; False leaves such pairs out.
@@ -113,9 +117,10 @@ class ContrastiveTask(nn.Module):
     ) -> tuple[torch.Tensor, int]:
         """(loss times the pairs of this process, these pairs); the arguments are `PairBatches`'.
 
-        first_ids, second_ids: int64[R, L], each with its own L; masks bool[R, L]. species:
-        int64[R]. mix_partner: int64[R], counted within the chunk; mix_label: int64[R], counted in
-        the whole batch; mix_weight: float[R]; mix_layer: int64[R], one number per chunk.
+        first_ids, second_ids: int64[R, V, L], each with its own L; masks bool[R, V, L]. A window's
+        embedding is the mean over its V strands. species: int64[R]. mix_partner: int64[R], counted
+        within the chunk; mix_label: int64[R], counted in the whole batch; mix_weight: float[R];
+        mix_layer: int64[R], one number per chunk.
         """
         views = (first_ids, first_mask, second_ids, second_mask)
         mixed = self.objective == "mix"
@@ -144,7 +149,7 @@ class ContrastiveTask(nn.Module):
         return loss * n_pairs, n_pairs
 
     def project(self, embedding_RD: torch.Tensor) -> torch.Tensor:
-        """Unit vectors float32[R, head_dim] of embeddings, in which pairs are compared."""
+        """Unit vectors float32[R, head_dim or D] of embeddings, in which pairs are compared."""
         return F.normalize(self.head(embedding_RD).float(), dim=1)
 
     def _project_views(
@@ -169,16 +174,37 @@ class ContrastiveTask(nn.Module):
         self, views: tuple[torch.Tensor, ...], mixing: Mixing | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         first_ids, first_mask, second_ids, second_mask = views
-        first = self.model.encode(first_ids, first_mask, mixing)
-        second = self.model.encode(second_ids, second_mask)
-        return self.project(mean_embedding(*first)), self.project(mean_embedding(*second))
+        first = embed_strands(self.model, first_ids, first_mask, mixing)
+        second = embed_strands(self.model, second_ids, second_mask)
+        return self.project(first), self.project(second)
 
     def save_beside(self, folder: Path) -> None:
-        """Write the projection in the published layout; `fit` does so with every checkpoint."""
+        """Write the projection, if any, in the published layout; `fit` does with checkpoints."""
         from safetensors.torch import save_file
 
         weights = {name: w.detach().cpu() for name, w in self.head.state_dict().items()}
-        save_file(weights, Path(folder) / f"{_CON_WEIGHTS}.safetensors")
+        if weights:
+            save_file(weights, Path(folder) / f"{_CON_WEIGHTS}.safetensors")
+
+
+def embed_strands(
+    model: AlibiBertModel,
+    ids_CVL: torch.Tensor,
+    mask_CVL: torch.Tensor,
+    mixing: Mixing | None = None,
+) -> torch.Tensor:
+    """Mean over the strands of the mean states: float32[C, D].
+
+    mixing: of the C windows; each strand is mixed with the same strand of the partner.
+    """
+    n_strands = ids_CVL.shape[1]
+    if mixing is not None:
+        strand_V = torch.arange(n_strands, device=mixing.partner_B.device)
+        partner = (mixing.partner_B[:, None] * n_strands + strand_V).flatten()
+        weight = mixing.weight_B.repeat_interleave(n_strands)
+        mixing = Mixing(layer=mixing.layer, partner_B=partner, weight_B=weight)
+    encoded = model.encode(ids_CVL.flatten(0, 1), mask_CVL.flatten(0, 1), mixing)
+    return mean_embedding(*encoded).unflatten(0, (-1, n_strands)).mean(1)
 
 
 def same_species(species_B: torch.Tensor) -> torch.Tensor:

@@ -2,16 +2,17 @@
 
 A step's batch of pairs is cut into one piece per process; whatever is random is drawn for the whole
 batch from (seed, step), so that the pieces fit together.
-Letters: B pairs of the whole batch, R pairs of one process, L tokens.
+Letters: B pairs of the whole batch, R pairs of one process, V strands read of a window, L tokens.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
+from genomelm_utils.sequences.alphabet import reverse_complement
 from genomelm_utils.tasks.views import PairsLike, check_method, make_views
 from genomelm_utils.tokenizers.bpe import pad_batch, tokenize_codes
 from genomelm_utils.training.prefetch import Batch
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PARTNER_INDEX = ("global", "replica")
+#: What is read of a window: its mean over both strands, one strand drawn by chance, the one given.
+STRANDS = ("both", "random", "forward")
 MANIFOLD = -1  # mix_layer: another layer in every step
 
 _MIXING = 7  # a stream of random numbers of its own
@@ -117,7 +120,9 @@ class PairBatches:
         n_layers: of the model; given, batches come with what mixing needs.
         mix_layer, mix_alpha, partner_index: as in `draw_mixing`.
         first_step: number of the first step, for a phase that follows another.
-        method, augment_strands, reference_views: as in `tasks.views.make_views`.
+        method, reference_views: as in `tasks.views.make_views`.
+        strands: one of `STRANDS`. With both, as contigs are embedded later, the network need not
+            learn that strands mean the same, at twice the work; "forward" is the published way.
         ambiguous: as in `tokenizers.bpe.tokenize_codes`.
     Raises: ValueError when the batch cannot be cut into equal shares, or these into whole chunks.
     """
@@ -138,18 +143,20 @@ class PairBatches:
         partner_index: str = "global",
         first_step: int = 0,
         method: str = "same_species",
-        augment_strands: bool = True,
+        strands: str = "both",
         reference_views: bool = False,
         ambiguous: str = "unk",
     ) -> None:
         check_method(method)
+        check_strands(strands)
         self.share = check_shares(batch_pairs, n_processes, chunk_pairs)
         self.pairs, self.tokenizer, self.seed = pairs, tokenizer, seed
         self.batch_pairs, self.chunk = batch_pairs, chunk_pairs or self.share
         self.max_tokens, self.first_step, self.ambiguous = max_tokens, first_step, ambiguous
+        self.strands = strands
         self.views = {
             "method": method,
-            "augment_strands": augment_strands,
+            "turn_windows": strands == "random",
             "reference": reference_views,
         }
         self.mixing: Callable[[int], MixingDraw] | None = None
@@ -186,10 +193,15 @@ class PairBatches:
         return batch if self.mixing is None else {**batch, **self._cut_mixing(step, start)}
 
     def _tokenize(self, windows: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        read = read_strands(windows, self.strands)
         ids = tokenize_codes(
-            self.tokenizer, windows, ambiguous=self.ambiguous, max_tokens=self.max_tokens
+            self.tokenizer, read, ambiguous=self.ambiguous, max_tokens=self.max_tokens
         )
-        return pad_batch(ids, self.tokenizer.pad_token_id)
+        rows_and_strands = (len(windows), -1)
+        return tuple(
+            tensor.unflatten(0, rows_and_strands)
+            for tensor in pad_batch(ids, self.tokenizer.pad_token_id)
+        )
 
     def _cut_mixing(self, step: int, start: int) -> Batch:
         """This share of the mixing; partners counted within their chunk, as encoding wants them."""
@@ -200,6 +212,19 @@ class PairBatches:
             "mix_weight": draw.weight_B[rows],
             "mix_layer": draw.layer_B[rows],
         }
+
+
+def read_strands(windows: Sequence[np.ndarray], strands: str) -> list[np.ndarray]:
+    """What is tokenised of the windows: for "both", each followed by its reverse complement."""
+    if strands != "both":
+        return list(windows)
+    return [read for codes in windows for read in (codes, reverse_complement(codes))]
+
+
+def check_strands(strands: str) -> None:
+    """Nothing for one of `STRANDS`; ValueError names the choices."""
+    if strands not in STRANDS:
+        raise ValueError(f"strands is {strands!r}, expected one of: {', '.join(STRANDS)}")
 
 
 def check_shares(batch_pairs: int, n_processes: int, chunk_pairs: int) -> int:

@@ -92,7 +92,7 @@ def train_species(
     chunk_pairs: int = 0,
     max_tokens: int = 2000,
     method: str = "same_species",
-    augment_strands: bool = True,
+    strands: str = "both",
     temperature: float = TEMPERATURE,
     head_dim: int = HEAD_DIM,
     head_lr_factor: float = 100.0,
@@ -139,7 +139,9 @@ def train_species(
         batch_pairs: of all processes together. chunk_pairs: encoded and mixed together, to save
             memory; 0: a process's share.
         max_tokens: longer windows are cut.
-        method, augment_strands: see `tasks.views.make_views`.
+        method: see `tasks.views.make_views`. strands: see `contrastive_batches.PairBatches`.
+        head_dim: of the projection; 0: none, the embeddings themselves are compared. From random
+            weights and few genomes a projection learns what the embedding then lacks.
         warmup_share: of each phase's steps, [0, 1).
         monitor: `loss` or `accuracy`, see `species_validation.validate_pairs`.
         schedule, weight_decay, clip_norm, eval_every, save_every, log_every, keep, precision,
@@ -159,7 +161,7 @@ def train_species(
         "mix_alpha": mix_alpha,
         "partner_index": partner_index,
         "method": method,
-        "augment_strands": augment_strands,
+        "strands": strands,
         "reference_views": reference_views,
         "ambiguous": ambiguous,
     }
@@ -173,7 +175,7 @@ def train_species(
         "peak_lr": peak_lr,
         "schedule": schedule,
         "weight_decay": weight_decay,
-        "lr_scales": {"head.": head_lr_factor},
+        "lr_scales": {"head.": head_lr_factor} if head_dim else None,
         "clip_norm": clip_norm,
         "eval_every": eval_every,
         "save_every": save_every,
@@ -190,7 +192,7 @@ def train_species(
     setup = _Setup(
         task=task,
         sources=(pairs, tokenizer),
-        frozen=freeze_pairs(valid_pairs, tokenizer, n_valid_pairs, max_tokens, ambiguous),
+        frozen=freeze_pairs(valid_pairs, tokenizer, n_valid_pairs, max_tokens, ambiguous, strands),
         folder=Path(folder),
         seed=seed,
         warmup_share=warmup_share,

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from genomelm_utils.models.alibi_bert import mean_embedding
 from genomelm_utils.tasks.contrastive import NO_SPECIES, ContrastiveTask, same_species
+from genomelm_utils.tasks.contrastive_batches import read_strands
 from genomelm_utils.tokenizers.bpe import pad_batch, tokenize_codes
 from genomelm_utils.training.losses import weighted_simclr
 
@@ -26,15 +27,19 @@ _ROWS = 64  # windows encoded at a time, of similar length
 
 @dataclass(frozen=True)
 class FrozenPairs:
-    """Validation pairs as token ids, int32[L] each, with [CLS] and [SEP]; species int64[S]."""
+    """Validation pairs as token ids, int32[L] each, with [CLS] and [SEP]; species int64[S].
+
+    first, second: with `n_strands` 2 each window is followed by its reverse complement.
+    """
 
     first: list[np.ndarray]
     second: list[np.ndarray]
     species: np.ndarray
     pad_id: int
+    n_strands: int = 1
 
     def __len__(self) -> int:
-        return len(self.first)
+        return len(self.species)
 
 
 def freeze_pairs(
@@ -43,8 +48,11 @@ def freeze_pairs(
     n_pairs: int,
     max_tokens: int | None = None,
     ambiguous: str = "unk",
+    strands: str = "both",
 ) -> FrozenPairs:
     """The first `n_pairs` pairs of a source, tokenised once: two windows of a genome each.
+
+    strands: "both", or another word for the strand that the source gives.
 
     Raises: ValueError for fewer than two pairs.
     """
@@ -52,11 +60,17 @@ def freeze_pairs(
         raise ValueError(f"found {n_pairs} validation pairs, expected at least 2")
     found = pairs.pairs(0, 0, n_pairs)
     first, second = (
-        tokenize_codes(tokenizer, windows, ambiguous=ambiguous, max_tokens=max_tokens)
+        tokenize_codes(
+            tokenizer,
+            read_strands(windows, strands),
+            ambiguous=ambiguous,
+            max_tokens=max_tokens,
+        )
         for windows in (found.first, found.second)
     )
     species = np.asarray(found.species, dtype=np.int64)
-    return FrozenPairs(first, second, species, tokenizer.pad_token_id)
+    n_strands = 2 if strands == "both" else 1
+    return FrozenPairs(first, second, species, tokenizer.pad_token_id, n_strands)
 
 
 def validate_pairs(task: ContrastiveTask, pairs: FrozenPairs, block: int) -> dict[str, float]:
@@ -72,7 +86,7 @@ def validate_pairs(task: ContrastiveTask, pairs: FrozenPairs, block: int) -> dic
     """
     # one order for both views, so that the longest windows are encoded together
     embedded = embed_ids(task, [*pairs.first, *pairs.second], pairs.pad_id)
-    first_SD, second_SD = embedded.split(len(pairs))
+    first_SD, second_SD = embedded.unflatten(0, (2, -1, pairs.n_strands)).mean(2)
     species = torch.from_numpy(pairs.species).to(first_SD.device)
     return {
         "loss": _block_loss(task, first_SD, second_SD, species, block),

@@ -34,7 +34,7 @@ def make_views(
     seed: int,
     step: int,
     start: int = 0,
-    augment_strands: bool = True,
+    turn_windows: bool = True,
     reference: bool = False,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """First and second view of every pair, a list of B windows each.
@@ -45,7 +45,7 @@ def make_views(
     Args:
         pairs: the pairs of rows `start`, `start` + 1, ... of the step.
         method: one of `METHODS`.
-        augment_strands: turn windows to the other strand with chance 1/2: both views of
+        turn_windows: turn windows to the other strand with chance 1/2: both views of
             `same_species` on their own, else the window before its second view is made.
         reference: True repeats the released views: `double_strand` complements without reversing,
             `mutate` does not swap.
@@ -58,7 +58,7 @@ def make_views(
     else:
         both = (pairs.first, pairs.second)
         views = [[both[(step + start + row) % 2][row] for row in range(n)]]
-    if augment_strands:
+    if turn_windows:
         rng = np.random.default_rng([seed, step, _STRAND])
         turned_B2 = rng.random((start + n, 2))[start:] < 0.5
         views = [turn(view, turned_B2[:, i]) for i, view in enumerate(views)]

@@ -9,14 +9,22 @@ from species_toy import Toy, make_toy, weights_of
 
 from genomelm_utils.datasets import species_pairs
 from genomelm_utils.models.alibi_bert import AlibiBertModel, Mixing
+from genomelm_utils.sequences.alphabet import reverse_complement
 from genomelm_utils.tasks.contrastive import (
     NO_SPECIES,
     ContrastiveTask,
     build_head,
+    embed_strands,
     read_con_weights,
     same_species,
 )
-from genomelm_utils.tasks.contrastive_batches import PairBatches, check_shares, draw_mixing
+from genomelm_utils.tasks.contrastive_batches import (
+    PairBatches,
+    check_shares,
+    draw_mixing,
+    read_strands,
+)
+from genomelm_utils.tokenizers.bpe import pad_batch, tokenize_codes
 from genomelm_utils.training.losses import imix, weighted_simclr
 
 
@@ -131,7 +139,7 @@ def test_batches_are_pure_and_cut_to_max_tokens(toy):
     first, again, later = batches(2, 0), batches(2, 0), batches(3, 0)
     assert all(torch.equal(first[k], again[k]) for k in split_batch(first))
     assert not torch.equal(first["first_ids"], later["first_ids"])
-    assert first["first_ids"].shape[1] == 20
+    assert first["first_ids"].shape[2] == 20
     shifted = make_batches(toy, True, max_tokens=20, first_step=2)(1, 0)
     assert torch.equal(shifted["first_ids"], later["first_ids"])
 
@@ -152,15 +160,21 @@ def test_batches_that_cannot_be_shared(arguments, message):
 # ---- the task
 
 
+@pytest.mark.parametrize("head_dim", [0, 16])
+@pytest.mark.parametrize("strands", ["both", "random"])
 @pytest.mark.parametrize("objective", ["weighted_simclr", "mix"])
-def test_loss_is_that_of_the_encoded_views(toy, objective):
+def test_loss_is_that_of_the_encoded_views(toy, objective, strands, head_dim):
     """Encoded row by row, projected and compared by hand."""
-    batch = split_batch(make_batches(toy, True)(0, 0))
-    task = ContrastiveTask(toy.model(), objective=objective).eval()
+    batch = split_batch(make_batches(toy, True, strands=strands)(0, 0))
+    assert batch["first_ids"].shape[1] == (2 if strands == "both" else 1)
+    task = ContrastiveTask(toy.model(), objective=objective, head_dim=head_dim).eval()
 
     def embed(ids, mask):
-        rows = [task.model.encode(i[m][None])[0][0].mean(0) for i, m in zip(ids, mask, strict=True)]
-        return torch.nn.functional.normalize(task.head(torch.stack(rows)))
+        windows = [
+            sum(task.model.encode(i[m][None])[0][0].mean(0) for i, m in zip(*strands, strict=True))
+            for strands in zip(ids, mask, strict=True)
+        ]
+        return torch.nn.functional.normalize(task.head(torch.stack(windows) / ids.shape[1]))
 
     with torch.no_grad():
         loss, n = task(**batch)
@@ -168,9 +182,13 @@ def test_loss_is_that_of_the_encoded_views(toy, objective):
         same = same_species(batch["species"])
         if objective == "mix":
             mixing = Mixing(int(batch["mix_layer"][0]), batch["mix_partner"], batch["mix_weight"])
-            hidden, mask = task.model.encode(batch["first_ids"], batch["first_mask"], mixing)
-            rows = torch.stack([h[m].mean(0) for h, m in zip(hidden, mask, strict=True)])
-            first = torch.nn.functional.normalize(task.head(rows))
+            strands = zip(batch["first_ids"].unbind(1), batch["first_mask"].unbind(1), strict=True)
+            encoded = [task.model.encode(ids, mask, mixing) for ids, mask in strands]
+            rows = [
+                torch.stack([h[m].mean(0) for h, m in zip(hidden, mask, strict=True)])
+                for hidden, mask in encoded
+            ]
+            first = torch.nn.functional.normalize(task.head(sum(rows) / len(rows)))
             expected = imix(
                 first, second, batch["mix_partner"], batch["mix_weight"], 0.05, same_BB=same
             )
@@ -301,3 +319,40 @@ def test_projections_are_unit_vectors(toy):
     found = task.project(torch.from_numpy(np.random.default_rng(0).normal(size=(5, 32))).float())
     assert torch.allclose(found.norm(dim=1), torch.ones(5))
     assert found.shape == (5, 128)
+
+
+def test_both_strands_are_the_window_and_its_reverse_complement(toy):
+    """The second strand of a row is what the reverse complement of its window is tokenised to."""
+    windows = toy.sampler().pairs(0, 0, 3).first
+    read = read_strands(windows, "both")
+    assert len(read) == 6
+    for window, given, turned in zip(windows, read[::2], read[1::2], strict=True):
+        assert np.array_equal(given, window)
+        assert np.array_equal(reverse_complement(turned), window)
+    assert len(read_strands(windows, "forward")) == 3
+
+
+def test_an_unknown_word_for_strands_names_the_choices(toy):
+    with pytest.raises(ValueError, match="strands is 'two', expected one of: both, random, forw"):
+        make_batches(toy, False, strands="two")
+
+
+def test_embeddings_over_both_strands_do_not_depend_on_the_strand_given(toy):
+    model = toy.model().eval()
+    windows = toy.sampler().pairs(0, 0, 4).first
+    found = []
+    for given in (windows, [reverse_complement(codes) for codes in windows]):
+        ids = tokenize_codes(toy.tokenizer, read_strands(given, "both"))
+        ids_BL, mask_BL = pad_batch(ids)
+        with torch.no_grad():
+            rows = ids_BL.unflatten(0, (4, 2)), mask_BL.unflatten(0, (4, 2))
+            found.append(embed_strands(model, *rows))
+    assert torch.allclose(*found, atol=1e-6)
+
+
+def test_without_a_projection_nothing_is_saved_beside(toy, tmp_path):
+    task = ContrastiveTask(toy.model(), head_dim=0)
+    task.save_beside(tmp_path)
+    assert not list(tmp_path.iterdir())
+    unit = task.project(torch.tensor([[3.0, 4.0]]))
+    assert torch.allclose(unit, torch.tensor([[0.6, 0.8]]))

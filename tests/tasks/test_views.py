@@ -30,7 +30,7 @@ def equal(left, right) -> bool:
 
 
 def test_same_species_without_turning_is_the_pair_itself(pairs):
-    first, second = make_views(pairs, seed=0, step=0, augment_strands=False)
+    first, second = make_views(pairs, seed=0, step=0, turn_windows=False)
     assert equal(first, pairs.first)
     assert equal(second, pairs.second)
 
@@ -64,7 +64,7 @@ def test_views_do_not_depend_on_how_the_batch_is_cut(pairs, method):
 
 
 def test_dropout_shows_one_window_twice_and_both_columns_in_turn(pairs):
-    settings = {"method": "dropout", "seed": 0, "augment_strands": False}
+    settings = {"method": "dropout", "seed": 0, "turn_windows": False}
     first, second = make_views(pairs, step=0, **settings)
     assert equal(first, second)
     assert np.array_equal(first[0], pairs.first[0])
