@@ -110,7 +110,7 @@ def _prepare_species(
     folder: Path, files: Sequence[Path], n_species: int, species_bp: int, split: dict
 ) -> Prepared:
     """Genomes split by species, and the store of those to train on."""
-    truth = words = None
+    truth = None
     if files:
         table, genome_files = _find_genomes(files)
         genomes = build_genome_set(genome_files, table, folder / "species", **split)
@@ -118,9 +118,9 @@ def _prepare_species(
         rng = np.random.default_rng(split["seed"])
         simulated = simulate_species(rng, n_species=n_species, bases_per_species=species_bp)
         genomes = simulate_genome_set(simulated, folder / "species", **split)
-        truth, words = simulated.truth, pd.DataFrame(columns=_WORD_COLUMNS)
+        truth = simulated.truth
     store = store_training_bases(genomes, folder / "store")
-    return Prepared(store, truth=truth, planted_words=words, genomes=genomes)
+    return Prepared(store, truth=truth, genomes=genomes)
 
 
 def _find_genomes(files: Sequence[Path]) -> tuple[pd.DataFrame, list[Path]]:

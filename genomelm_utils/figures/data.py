@@ -34,7 +34,9 @@ def plot_gc_along(windows: pd.DataFrame, ax: Axes) -> Axes:
         ax.plot(part["start"] / 1e6, 100 * smooth, lw=0.7, color=colour, label=name)
     ax.set(xlabel="position (Mbp)", ylabel="GC (%), mean of 20 windows of 1 kb")
     if len(sizes):
-        ax.legend(fontsize=5.5, ncols=2)
+        bottom, top = ax.get_ylim()
+        ax.set_ylim(top=top + 0.25 * (top - bottom))  # room for the legend
+        ax.legend(fontsize=5.5, ncols=2, loc="upper center")
     return ax
 
 

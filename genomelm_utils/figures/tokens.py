@@ -78,7 +78,7 @@ def plot_token_boundaries(contigs: pd.DataFrame, ax: Axes) -> Axes:
         ax.plot(part["length_bp"], 100 * part["kept_reverse"], label=name, **look)
     ax.set(ylabel="cuts found on the other strand (%)", ylim=(0, 100))
     _scale_length(contigs, ax)
-    ax.legend(loc="upper right")
+    ax.legend(loc="best")
     return ax
 
 
