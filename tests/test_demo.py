@@ -23,9 +23,15 @@ from genomelm_utils.pipeline.yaml_text import load_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = {
-    "01_data": {"simulated_mbp": 0.5, "n_per_class": 60},
+    "01_data": {
+        "simulated_mbp": 0.5,
+        "n_per_class": 60,
+        "n_species": 4,
+        "species_kbp": 40,
+        "n_train": 2,
+    },
     "02_pmi_ranking": {"n_max": 8},
-    "03_tokenizers": {"ks": [3, 6], "sample_mbp": 0.2},
+    "03_tokenizers": {"ks": [3, 6], "sample_mbp": 0.2, "bpe_vocab": 64, "bpe_mbp": 0.1},
     "04_pretraining": {
         "steps": 6,
         "warmup_steps": 2,
@@ -39,8 +45,10 @@ SMALL = {
 RUNS = {
     "00_environment/default",
     "01_data/simulated",
+    "01_data/species",
     "02_pmi_ranking/default",
     "03_tokenizers/default",
+    "03_tokenizers/species",
     "04_pretraining/contiguous",
     "04_pretraining/span11",
     "04_pretraining/genemask",
@@ -51,6 +59,7 @@ RUNS = {
 }
 FEWSHOT = {"05_fewshot/promoter", "05_fewshot/splice"}
 FIGURES = {"13_figures/default"}
+TOKENIZERS = {"03_tokenizers/default", "03_tokenizers/species"}
 PRETRAINING = {name for name in RUNS if name.startswith("04")}
 #: Tables with a header alone: nothing is dropped from a simulated set, one draw has no pair.
 MAY_BE_EMPTY = {"dropped", "defects", "overlaps", "paired"}
@@ -245,7 +254,7 @@ def test_verify_finds_every_output_as_the_receipt_recorded_it(demo):
         ),
         ("02_pmi_ranking.min_count=2", {"02_pmi_ranking/default", *PRETRAINING, *FEWSHOT, *FIGURES},
          "parameters (min_count: 1 -> 2)"),
-        ("03_tokenizers.ks=[3]", {"03_tokenizers/default"}, "parameters (ks: [3, 6] -> [3])"),
+        ("03_tokenizers.ks=[3]", TOKENIZERS, "parameters (ks: [3, 6] -> [3])"),
         ("01_data.n_per_class=61", RUNS - {"00_environment/default"},
          "parameters (n_per_class: 60 -> 61)"),
     ],
@@ -284,7 +293,7 @@ def edit_module(demo: Demo) -> Iterator:
         ("pretraining/experiment.py", "MARKOV_ORDER = 5", "# why\nMARKOV_ORDER = 5  # how", set()),
         ("figures/collect.py", '"mcc")', '"mcc", "f2")', FIGURES),
         ("figures/fewshot.py", '"""', '"""Other words. ', set()),
-        ("tokenizers/usage.py", "RANKS_KEPT = 200", "RANKS_KEPT = 201", {"03_tokenizers/default"}),
+        ("tokenizers/usage.py", "RANKS_KEPT = 200", "RANKS_KEPT = 201", TOKENIZERS),
     ],
 )
 def test_a_changed_constant_reruns_what_uses_it_and_a_comment_nothing(
@@ -309,7 +318,7 @@ def test_changed_notebook_code_and_changed_words(demo):
         path.write_text(text.replace("**Question.**", "**What is asked.**"))
         assert demo.would_run() == {}
         path.write_text(text.replace("n_bases=12", "n_bases=13"))
-        assert demo.would_run() == {"03_tokenizers/default": "notebook code"}
+        assert demo.would_run() == dict.fromkeys(TOKENIZERS, "notebook code")
     finally:
         path.write_text(text)
 

@@ -11,7 +11,14 @@ from genomelm_utils.pipeline.profile import load_profile
 from genomelm_utils.pipeline.verify import read_ranges
 
 PROFILES = ("demo", "small", "paper")
-STAGES = ["00_environment", "01_data", "02_pmi_ranking", "04_pretraining", "05_fewshot"]
+STAGES = [
+    "00_environment",
+    "01_data",
+    "02_pmi_ranking",
+    "03_tokenizers",
+    "04_pretraining",
+    "05_fewshot",
+]
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -34,7 +41,7 @@ def test_expected_ranges_are_about_runs_of_the_profile(name):
 def test_demo_and_small_have_expected_ranges():
     for name in ("demo", "small"):
         stages = {expected.runs.split("/")[0] for expected in read_ranges(name)}
-        assert {"01_data", "02_pmi_ranking", "04_pretraining", "05_fewshot"} <= stages, name
+        assert {*STAGES} - {"00_environment"} <= stages, name
 
 
 def test_demo_needs_no_data():
@@ -76,6 +83,20 @@ def test_paper_has_the_published_values():
             )
     assert {values["lr_factor"] for values in profile.runs["05_fewshot"].values()} == {1.0}
     assert profile.resources["04_pretraining"].gpu == 1
+
+
+def test_paper_has_the_published_vocabulary():
+    """Source: DNABERT-S, which keeps the tokenizer of DNABERT-2 (specification, 2.1 and 2.6)."""
+    profile = load_profile("paper")
+    runs = profile.runs["03_tokenizers"]
+    assert {name: values["bpe_vocab"] for name, values in runs.items()} == {
+        "published": 0,
+        "trained": 4096,
+    }
+    assert runs["published"]["tokenizer_folder"]
+    assert {values["genome"] for values in runs.values()} == {"genbank"}
+    n_genomes = 17_636 + 5_011 + 6_402  # viral, fungal, bacterial (specification, 3.1)
+    assert profile.runs["01_data"]["genbank"]["n_train"] == round(0.9 * n_genomes)
 
 
 def test_every_line_of_settings_common_to_the_paper_has_its_source():

@@ -246,6 +246,24 @@ def species_composition(genomes: GenomeSet, width_bp: int = SPECIES_WINDOW_BP) -
     return table
 
 
+def count_species(genomes: pd.DataFrame) -> pd.DataFrame:
+    """One row per part of a genome set's table: part, n_genomes, n_species, n_related, n_bases.
+
+    `n_related`: species with a relative, which is of their genus, in the other part.
+    """
+    rows = [
+        {
+            "part": part,
+            "n_genomes": len(found),
+            "n_species": found["species"].nunique(),
+            "n_related": found.loc[found["relatives"] != "", "species"].nunique(),
+            "n_bases": found["n_bases"].sum(),
+        }
+        for part, found in genomes.groupby("part", sort=False)
+    ]
+    return pd.DataFrame(rows).sort_values("part", ascending=False, ignore_index=True)
+
+
 def _bases_before(intervals: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """int64: bases of sorted, disjoint intervals int64[M, 2] that lie before each position."""
     if not len(intervals):

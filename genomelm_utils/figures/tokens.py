@@ -53,8 +53,9 @@ def plot_tokens_per_base(contigs: pd.DataFrame, ax: Axes) -> Axes:
         ax.plot(part["length_bp"], part["tokens_per_base"], label=name, **look)
         for at, side in ((0, "left"), (-1, "right")) if len(part) > 1 else ((0, "center"),):
             row = part.iloc[at]
+            place = (row["length_bp"], row["tokens_per_base"])
             ax.annotate(
-                f"{row['tokens_mean']:,.0f} tokens", (row["length_bp"], row["tokens_per_base"]), (0, 3.5),
+                f"{row['tokens_mean']:,.0f} tokens", place, (0, 3.5),
                 textcoords="offset points", ha=side, fontsize=6,
             )  # fmt: skip
     ax.set(ylabel="tokens per base", ylim=(0, 1.1))

@@ -11,6 +11,7 @@ from typing import Any
 Problem = tuple[str, str]
 
 N_SPECIAL_TOKENS = 2  # [CLS] and [SEP] around every piece
+MIN_BPE_VOCAB = 9  # five special tokens and the bases; as in `tokenizers.bpe`, which takes torch
 
 
 def check_run(stage: str, values: dict[str, Any], where: str) -> None:
@@ -34,11 +35,30 @@ def checked_names(check: Callable[..., Iterator[Problem]]) -> list[str]:
     return [item.name for item in arguments if item.kind is item.KEYWORD_ONLY]
 
 
-def check_data(*, kind: str, files: list[str], **_: Any) -> Iterator[Problem]:
+def check_data(
+    *, kind: str, files: list[str], n_species: int, n_train: int, together: list[str], **_: Any
+) -> Iterator[Problem]:
     """Contradictions of 01_data."""
     wanted = {"genome": "FASTA files", "tables": "labelled tables, or folders of them"}
     if kind in wanted and not files:
         yield "files", f"{wanted[kind]}: kind is {kind}"
+    if kind != "species":
+        if together:
+            yield "together", f"[]: kind is {kind}, which has no species"
+        return
+    n_tables = sum(name.endswith(".tsv") for name in files)
+    if files and (n_tables != 1 or len(files) == 1):
+        yield "files", "genome files or folders of them, and one table of their species (.tsv)"
+    if not files and n_train >= n_species:
+        yield "n_train", f"below n_species ({n_species}): some have to be left for test"
+
+
+def check_tokenizers(*, bpe_vocab: int, tokenizer_folder: str, **_: Any) -> Iterator[Problem]:
+    """Contradictions of 03_tokenizers."""
+    if tokenizer_folder and bpe_vocab:
+        yield "bpe_vocab", f"0: the vocabulary is read from tokenizer_folder ({tokenizer_folder})"
+    if 0 < bpe_vocab < MIN_BPE_VOCAB:
+        yield "bpe_vocab", f"0 (none), or at least {MIN_BPE_VOCAB}: special tokens and single bases"
 
 
 def check_pretraining(
@@ -93,6 +113,7 @@ def check_fewshot(
 
 CHECKS: dict[str, Callable[..., Iterator[Problem]]] = {
     "01_data": check_data,
+    "03_tokenizers": check_tokenizers,
     "04_pretraining": check_pretraining,
     "05_fewshot": check_fewshot,
 }

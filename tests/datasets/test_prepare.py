@@ -8,6 +8,7 @@ from genomelm_utils.datasets import prepare as prepare_module
 from genomelm_utils.datasets.identity import sequence_keys
 from genomelm_utils.datasets.labelled import read_labelled
 from genomelm_utils.datasets.prepare import (
+    count_species,
     find_planted_words,
     prepare,
     species_composition,
@@ -258,6 +259,20 @@ def test_gc_of_windows_stands_beside_every_genome(tmp_path):
         expected = np.quantile(shares, [0.05, 0.95])
         assert table.loc[i, ["gc_low", "gc_high"]].tolist() == pytest.approx(expected)
     assert species_composition(genomes, 10_000)["gc_low"].isna().all()
+
+
+def test_species_of_each_part_are_counted():
+    table = pd.DataFrame(
+        [
+            ("A a", "test", "A b", 10),
+            ("A a", "test", "A b", 20),
+            ("A b", "train", "A a", 40),
+            ("C c", "train", "", 80),
+        ],
+        columns=["species", "part", "relatives", "n_bases"],
+    )
+    expected = [["train", 2, 2, 1, 120], ["test", 2, 1, 1, 30]]
+    assert count_species(table).to_numpy().tolist() == expected
 
 
 def test_genomes_of_a_folder_are_those_the_table_names(tmp_path):

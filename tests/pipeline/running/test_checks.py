@@ -7,9 +7,10 @@ import sys
 import pytest
 
 from genomelm_utils import paths
-from genomelm_utils.pipeline.checks import CHECKS, checked_names
+from genomelm_utils.pipeline.checks import CHECKS, MIN_BPE_VOCAB, checked_names
 from genomelm_utils.pipeline.params import read_schema
 from genomelm_utils.pipeline.profile import load_profile
+from genomelm_utils.tokenizers.bpe import MIN_VOCAB
 
 PRETRAINING = "params/demo.yaml: 04_pretraining/genemask"
 PROMOTER = "params/demo.yaml: 05_fewshot/promoter"
@@ -22,6 +23,10 @@ def test_checks_are_about_parameters_that_the_notebook_declares(stage):
     names = checked_names(CHECKS[stage])
     assert names
     assert set(names) <= set(read_schema(paths.notebook_file(stage)).by_name)
+
+
+def test_smallest_vocabulary_is_that_of_the_trainer():
+    assert MIN_BPE_VOCAB == MIN_VOCAB
 
 
 @pytest.mark.parametrize("name", ["demo", "small", "paper"])
@@ -57,6 +62,30 @@ def test_shipped_profiles_pass(name):
             "01_data/simulated.files is [], expected labelled tables, or folders of them",
         ),
         (
+            ["01_data/species.n_train=14"],
+            "01_data/species.n_train is 14, expected below n_species (14): some have to be left",
+        ),
+        (
+            ["01_data/species.files=[genomes/bacteria/]"],
+            "expected genome files or folders of them, and one table of their species (.tsv)",
+        ),
+        (
+            ["01_data/species.files=[species/genomes.tsv]"],
+            "expected genome files or folders of them, and one table of their species (.tsv)",
+        ),
+        (
+            ["01_data/simulated.together=[A a|B b]"],
+            "together is ['A a|B b'], expected []: kind is simulate, which has no species",
+        ),
+        (
+            ["03_tokenizers/species.tokenizer_folder=params"],
+            "03_tokenizers/species.bpe_vocab is 512, expected 0: the vocabulary is read from token",
+        ),
+        (
+            ["03_tokenizers/species.bpe_vocab=8"],
+            "03_tokenizers/species.bpe_vocab is 8, expected 0 (none), or at least 9",
+        ),
+        (
             ["05_fewshot/promoter.simulated=''"],
             f"{PROMOTER}.simulated is '', expected a run of 01_data: dataset is simulated-promoter",
         ),
@@ -90,6 +119,10 @@ def test_a_contradiction_is_named(settings, message):
         ["04_pretraining.max_bases=131"],
         ["04_pretraining.preset=dnabert5", "04_pretraining.k=5", "04_pretraining.max_bases=130"],
         ["01_data/simulated.kind=fewshot"],
+        ["01_data/species.n_train=13"],
+        ["01_data/species.files=[genomes/bacteria/, species/genomes.tsv]"],
+        ["03_tokenizers.bpe_vocab=9"],
+        ["03_tokenizers.bpe_vocab=0", "03_tokenizers.tokenizer_folder=params"],
         [USER, "05_fewshot/promoter.train_file=a.tsv", "05_fewshot/promoter.test_file=b.tsv"],
         [
             "05_fewshot/promoter.dataset=Prom-core",
