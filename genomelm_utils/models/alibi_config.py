@@ -44,11 +44,17 @@ ALIBI_PRESETS: dict[str, dict[str, int]] = {
         "num_attention_heads": 4,
         "intermediate_size": 256,
     },
+    "nano": {
+        "num_hidden_layers": 1,
+        "hidden_size": 128,
+        "num_attention_heads": 4,
+        "intermediate_size": 256,
+    },
 }
 
 
 def alibi_config(name: str, **changes: float) -> AlibiBertConfig:
-    """The configuration of a preset: `dnabert-s` as published, `mini` and `micro` for a CPU.
+    """The configuration of a preset: `dnabert-s` as published, the others for a CPU.
 
     changes: fields to set otherwise, e.g. `vocab_size=1024`. Narrow networks start with weights
     wider by sqrt(768 / width), so that products start as large as in the published one.

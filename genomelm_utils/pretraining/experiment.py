@@ -26,6 +26,7 @@ from genomelm_utils.pretraining.mlm import Pretrained
 from genomelm_utils.pretraining.pmi import rank_table
 from genomelm_utils.sequences.genome import BaseStore
 from genomelm_utils.sequences.kmers import BASES
+from genomelm_utils.training.history import TIMING
 
 MARKOV_ORDER = 5  # contexts as long as a 6-mer token without its last base
 SHARE_BATCHES, SHARE_ROWS = 30, 64  # batches the shares of a scheme are measured on
@@ -34,8 +35,6 @@ SHOWN_BASES = 60
 GENEMASK_CENTRE_PROB = 0.0176
 PUBLISHED_CENTRE_PROB = {"contiguous": 0.025}
 MIN_BLOCKS = 40  # a tenth held out then means a few blocks, hardly ever none (0.9^40 = 1.5 %)
-#: Columns of a training history that depend on the machine's speed, not on the numbers.
-TIMING = ("wall_s", "data_s", "compute_s", "optim_s", "other_s", "eval_s", "tokens_per_s")
 
 
 class HeldOut:

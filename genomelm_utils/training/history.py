@@ -24,6 +24,9 @@ COLUMNS = [
     "wall_s",
 ]
 
+#: Columns that depend on the machine's speed, not on the numbers: no table holds them.
+TIMING = ("wall_s", "data_s", "compute_s", "optim_s", "other_s", "eval_s", "tokens_per_s")
+
 
 class History:
     """Rows by step, written to `folder/history.csv` at every `add`.
