@@ -1,4 +1,4 @@
-"""The pieces of notebook 09: phases, pairs as a table, where training starts, tables without time."""
+"""Pieces of notebook 09: phases, pairs as a table, where training starts, tables without times."""
 
 import pytest
 import torch
