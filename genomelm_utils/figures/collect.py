@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from genomelm_utils import paths
 from genomelm_utils.figures.schemes import SCHEMES
+from genomelm_utils.figures.species_verdict import describe_clustering
 from genomelm_utils.figures.style import DOUBLE_MM, new_figure
 from genomelm_utils.pipeline.context import INTERACTIVE, Parent, Run
 
@@ -30,19 +31,34 @@ SOURCES = {
     "baselines": ("pretraining", "baselines"),
     "summary": ("fewshot", "summary"),
     "paired": ("fewshot", "paired"),
+    "species_ari": ("species", "ari"),
+    "species_paired": ("species", "paired"),
+    "species_fewshot": ("species", "fewshot"),
+    "species_recovered": ("species", "recovered"),
 }
 
 
-def gather(**parents: list[Parent]) -> dict[str, pd.DataFrame]:
+def gather(
+    *,
+    rankings: Sequence[Parent],
+    pretraining: Sequence[Parent],
+    fewshot: Sequence[Parent],
+    species: Sequence[Parent] = (),
+) -> dict[str, pd.DataFrame]:
     """Name -> the table of all parents one below the other, with the parent's name in `run`.
+
+    A stage without runs gives tables that are empty.
 
     `scores` holds, per ranking run, the published scores against ours where the published file was
     at hand, and otherwise the released computation against ours.
     """
+    parents = {
+        "rankings": rankings, "pretraining": pretraining, "fewshot": fewshot, "species": species
+    }  # fmt: skip
     tables = {name: _stack(parents[kind], table) for name, (kind, table) in SOURCES.items()}
     tables["scores"] = _label(
         (p, p.table("published_scores" if "published_scores" in p.tables else "scores"))
-        for p in parents["rankings"]
+        for p in rankings
     )
     # every model of one corpus is judged on the same frozen masks, so the baselines are repeated
     tables["baselines"] = tables["baselines"].drop_duplicates(["name", "bits_per_base"])
@@ -55,6 +71,7 @@ def _stack(parents: Sequence[Parent], table: str) -> pd.DataFrame:
 
 def _label(parts: Any) -> pd.DataFrame:
     tables = [table.assign(run=parent.run) for parent, table in parts]
+    tables = [table for table in tables if len(table)] or tables[:1]  # headers alone have no types
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"run": []})
 
 
@@ -189,6 +206,26 @@ def describe_pairs(pairs: pd.DataFrame) -> str:
     )
 
 
+def over_species(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose interval is over species, which speaks of species never seen; empty of empty."""
+    return table[table["unit"] == "species"] if len(table) else table
+
+
+def describe_species(ari: pd.DataFrame, paired: pd.DataFrame) -> str:
+    """What each run says about ARI: is training on pairs better than canonical TNF?"""
+    return describe_runs(
+        ari, lambda part: describe_clustering(part, paired[paired["run"] == part["run"].iloc[0]])
+    )
+
+
+def describe_runs(table: pd.DataFrame, describe: Callable[[pd.DataFrame], str]) -> str:
+    """The sentences of each run, with its name in front where there are several."""
+    texts = {str(run): describe(part) for run, part in table.groupby("run", sort=False)}
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return " ".join(f"{run}: {text}" for run, text in texts.items())
+
+
 def main_rows(summary: pd.DataFrame) -> pd.DataFrame:
     """The main table, tidy: dataset, shots, method, model, metric, mean, low, high, n, unit."""
     columns = ["dataset", "shots", "method", "model", "metric", "mean", "low", "high", "n", "unit"]
@@ -234,6 +271,15 @@ def collect_numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
         "hidden_share": _numbers(masking["hidden_share"]),
         "bits_per_base": _numbers(final["bits_last"]),
         "bits_markov": _numbers(final["bits_markov"]),
+        "species_ari": _by_run(over_species(tables["species_ari"]), "mean"),
+        "species_ari_difference": _by_run(over_species(tables["species_paired"]), "difference"),
+    }
+
+
+def _by_run(table: pd.DataFrame, column: str) -> dict[str, dict[str, float | None]]:
+    """Run -> method -> number."""
+    return {
+        str(run): _numbers(part.set_index("method")[column]) for run, part in table.groupby("run")
     }
 
 

@@ -30,15 +30,14 @@ from genomelm_utils.evaluation.clustering import (
 from genomelm_utils.evaluation.projection import project_methods
 from genomelm_utils.evaluation.species_classification import few_shot_scores
 from genomelm_utils.evaluation.statistics import Comparison, correct_holm, interval_table
-from genomelm_utils.figures.methods import REFERENCE, label_methods, method_style
+from genomelm_utils.figures.methods import REFERENCE, label_methods
 from genomelm_utils.figures.species import (
-    describe_ari,
     describe_bin_quality,
-    describe_difference,
     tabulate_bins,
     tabulate_recovered,
 )
-from genomelm_utils.tasks.species_sets import Embedded, Features, is_main
+from genomelm_utils.figures.species_verdict import is_main
+from genomelm_utils.tasks.species_sets import Embedded, Features
 
 KEYS = ["method", "label"]
 PAIRED = ["unit", "difference", "low", "high", "p", "p_holm", "n"]
@@ -130,23 +129,6 @@ def compare_with_reference(
     for _, part in table.groupby("unit"):
         table.loc[part.index, "p_holm"] = correct_holm(part["p"])
     return label_methods(table)[[*KEYS, *PAIRED]]
-
-
-def describe_clustering(ari: pd.DataFrame, paired: pd.DataFrame) -> str:
-    """Sentences on ARI: the best methods, and whether training on pairs beats canonical TNF."""
-    text = describe_ari(ari[ari["unit"] == "species"])
-    main = paired[(paired["unit"] == "species") & paired["method"].map(is_main).astype(bool)]
-    if main.empty:
-        return f"{text} No model trained on pairs was given to compare with canonical TNF."
-    sentences = [
-        describe_difference(
-            Comparison(r.difference, r.low, r.high, r.p, r.n, r.unit, exact=False),
-            r.label[:1].upper() + r.label[1:],
-            method_style(REFERENCE)[0],
-        )
-        for r in main.itertuples()
-    ]
-    return " ".join([text, *sentences])
 
 
 # --- few-shot ------------------------------------------------------------------------------

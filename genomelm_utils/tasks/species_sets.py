@@ -107,8 +107,9 @@ def _find_sequences(run: Run, genomes: GenomeSet) -> Contigs:
         )
     if kind == "cut":
         options = {name: run.params[name] for name in ("n_per_genome", "length_bp", "spread")}
-        max_bp = max(run.params["max_bp"], run.params["length_bp"])
-        return cut_contigs(genomes, "test", **options, max_bp=max_bp, seed=run.seed)
+        length_bp = options["length_bp"]
+        limits = {"min_bp": -(-length_bp // 4), "max_bp": max(run.params["max_bp"], length_bp)}
+        return cut_contigs(genomes, "test", **options, **limits, seed=run.seed)
     if kind == "files":
         tables = [name for name in names if ".tsv" in Path(name).suffixes]
         if len(tables) != 1:
@@ -238,14 +239,6 @@ def _are_same(folders: Iterable[Path]) -> bool:
     """Whether all folders hold the same encoder with the same tokenizer."""
     loaded = map(load_encoder, folders)
     return len({(hash_weights(model), hash_tokenizer(tokens)) for model, tokens in loaded}) == 1
-
-
-def is_main(method: str) -> bool:
-    """Whether a method is what the benchmark is about: trained on pairs, or a published model."""
-    return not (
-        method in SPECIES_BASELINES
-        or any(method == role or method.endswith(f"-{role}") for role in ("mlm", "untrained"))
-    )
 
 
 # --- embeddings ----------------------------------------------------------------------------

@@ -18,16 +18,20 @@ from genomelm_utils.figures.collect import (
     describe_masking,
     describe_pairs,
     describe_pretraining,
+    describe_runs,
+    describe_species,
     draw_each,
     gather,
     grid_for,
     legend_of,
     main_layout,
     main_rows,
+    over_species,
     pairs_against_contiguous,
     publish,
     to_markdown,
 )
+from genomelm_utils.figures.species import describe_recovered
 from genomelm_utils.pipeline.context import Parent
 
 
@@ -411,3 +415,93 @@ def test_a_run_outside_a_batch_publishes_nothing_outside_its_folder(run, tables)
     assert publish(run, tables) == run.dir / "tables"
     assert (run.dir / "tables" / "numbers.json").is_file()
     assert not paths.figures_dir().exists()
+
+
+# --- species --------------------------------------------------------------------------------------
+
+
+def species_parent(root, run: str, difference: float, binned: bool = True) -> Parent:
+    """A run of stage 10 with one model and canonical TNF; `binned`: long enough for bins."""
+    methods, units = ["trained", "canonical_tnf"], ["contig", "species"]
+    ari = pd.DataFrame(
+        [
+            {
+                "method": m,
+                "label": m,
+                "unit": u,
+                "mean": 0.5 + shift,
+                "low": 0.1,
+                "high": 0.9,
+                "n": 6,
+            }
+            for m, shift in zip(methods, (difference, 0.0), strict=True)
+            for u in units
+        ]
+    )
+    paired = pd.DataFrame(
+        [
+            {"method": "trained", "label": "trained", "unit": u, "difference": difference,
+             "low": difference - 0.1, "high": difference + 0.1, "p": 0.04, "p_holm": 0.04, "n": 6}
+            for u in units
+        ]
+    )  # fmt: skip
+    fewshot = pd.DataFrame(
+        {"method": methods, "label": methods, "shots": 1, "mean": [0.7, 0.6], "low": 0.5,
+         "high": 0.8}
+    )  # fmt: skip
+    recovered = pd.DataFrame(
+        {"method": methods, "label": methods, "threshold": 0.5, "n_recovered": [4, 3],
+         "n_species": 6, "low": 0.2, "high": 0.9}
+    )  # fmt: skip
+    return make_parent(
+        root, "10_clustering_binning", run, ari=ari, paired=paired, fewshot=fewshot,
+        recovered=recovered if binned else recovered[:0],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def species_tables(tmp_path) -> dict[str, pd.DataFrame]:
+    """Tables of two species benchmarks, the second of reads too short to be binned; no others."""
+    parents = [
+        species_parent(tmp_path, "contigs", 0.2),
+        species_parent(tmp_path, "reads", -0.2, binned=False),
+    ]
+    return gather(rankings=[], pretraining=[], fewshot=[], species=parents)
+
+
+def test_species_tables_are_gathered_with_their_runs(species_tables):
+    ari = over_species(species_tables["species_ari"])
+    assert ari["unit"].unique().tolist() == ["species"]
+    assert ari["run"].unique().tolist() == ["contigs", "reads"]
+    assert species_tables["species_recovered"]["run"].unique().tolist() == ["contigs"]
+    counted = describe_gathered(species_tables).set_index("table")["runs"]
+    assert counted["species_fewshot"] == 2
+    assert counted["summary"] == 0
+
+
+def test_each_run_has_its_verdict(species_tables):
+    ari = over_species(species_tables["species_ari"])
+    text = describe_species(ari, species_tables["species_paired"])
+    assert text.startswith("contigs: Adjusted Rand index")
+    first, second = text.split(" reads: ")
+    assert "Trained is above canonical TNF: difference of ARI +0.200 [+0.100, +0.300]" in first
+    assert "Trained is below canonical TNF: difference of ARI -0.200 [-0.300, -0.100]" in second
+    one = species_tables["species_recovered"]
+    assert describe_runs(one, describe_recovered).startswith("Of 6 species, recovered")
+
+
+def test_a_profile_without_species_has_empty_tables(tables):
+    assert over_species(tables["species_ari"]).empty
+    assert tables["species_recovered"].empty
+    numbers = collect_numbers(tables)
+    assert numbers["species_ari"] == numbers["species_ari_difference"] == {}
+
+
+def test_species_numbers_are_those_over_species(tables, species_tables):
+    merged = tables | {n: t for n, t in species_tables.items() if n.startswith("species")}
+    numbers = collect_numbers(merged)
+    assert numbers["species_ari"]["contigs"] == {"trained": 0.7, "canonical_tnf": 0.5}
+    assert numbers["species_ari_difference"] == {
+        "contigs": {"trained": 0.2},
+        "reads": {"trained": -0.2},
+    }
