@@ -63,8 +63,10 @@ class PairSampler:
             part is too small for two windows of a length, only the shorter ones are used.
         seed: of all draws.
         strands: `both` turns each window to the other strand with chance 1/2; `forward` never.
-        balance: `species` draws the species first (all alike), then one of its genomes; `bases`
-            draws genomes by their number of bases, as published pairs were.
+        balance: `species` draws all species equally often, and of each one of its genomes; `bases`
+            draws genomes by their number of bases, as published pairs were. Draws are stratified:
+            as many consecutive rows of a step as there are species hold each of them once
+            (`species`), so that a batch has as many different negatives as it can.
 
     Raises ValueError when no genome of the part has room for two windows of the shortest length.
     Genomes without room are left out, named in `.skipped` (name, reason) and in the log.
@@ -112,7 +114,8 @@ class PairSampler:
     def places(self, step: int, start: int, stop: int) -> PairPlaces:
         """Where the pairs of rows `start` to `stop` of a step lie."""
         draws = self._draw(step, start, stop)
-        genome_B = np.searchsorted(self._chance_G, draws[0], side="right")
+        spread_B = self._spread(draws[0], step, start, stop)
+        genome_B = self._order_G[np.searchsorted(self._chance_G, spread_B, side="right")]
         a, b = (np.floor(u * self._n_lengths_G[genome_B]).astype(np.int64) for u in draws[2:4])
         length_B2 = self.lengths_bp[np.stack([a, b], axis=1)]
         begin = self._room_KR[a, self._first_G[genome_B]]
@@ -132,6 +135,17 @@ class PairSampler:
         bits = np.random.Philox(key=np.array([self.seed, step], dtype=np.uint64))
         bits.advance(start * _N_DRAWS // _DRAWS_PER_COUNT)
         return np.random.Generator(bits).random((stop - start, _N_DRAWS)).T
+
+    def _spread(self, draw_B: np.ndarray, step: int, start: int, stop: int) -> np.ndarray:
+        """Draws from [0, 1) in as many equal strata as there are species, each once per round."""
+        n = self._n_strata
+        rounds = range(start // n, -(-stop // n))
+        key = np.array([self.seed, step], dtype=np.uint64)
+        # counters far above those of `_draw`: one stream of random numbers per round
+        streams = (np.random.Philox(key=key, counter=[0, 0, 0, 1 + r]) for r in rounds)
+        orders = [np.random.Generator(stream).permutation(n) for stream in streams]
+        stratum = np.concatenate([*orders, np.zeros(0, np.int64)])[start - rounds.start * n :]
+        return (stratum[: stop - start] + draw_B) / n
 
     def _place_second(
         self,
@@ -197,15 +211,20 @@ class PairSampler:
             logger.warning("left out %d genomes: %s", small.sum(), ", ".join(self.skipped["name"]))
 
     def _weigh(self, balance: str) -> None:
-        """The chance of every genome, cumulated up to and with it."""
-        usable = self._n_lengths_G > 0
-        weight = np.where(usable, self._n_bases_G, 0.0)
+        """The chance of every usable genome, species by species, cumulated up to and with it."""
+        species_G = self.genomes.species_of_genome
+        usable_G = self._n_lengths_G > 0
+        weight_G = np.where(usable_G, self._n_bases_G, 0.0)
         if balance == "species":
-            species = self.genomes.species_of_genome
-            per_species = np.bincount(species, usable)
-            weight = usable / np.maximum(per_species[species], 1)
-        self._chance_G = np.cumsum(weight / weight.sum())
-        self._chance_G[np.flatnonzero(usable)[-1] :] = 1.0  # rounding must not reach an absent one
+            weight_G = usable_G / np.maximum(np.bincount(species_G, usable_G)[species_G], 1)
+        by_species = np.argsort(species_G, kind="stable")
+        self._order_G = by_species[usable_G[by_species]]
+        self._n_strata = len(np.unique(species_G[usable_G]))
+        weight_G = weight_G[self._order_G]
+        self._chance_G = np.cumsum(weight_G / weight_G.sum())
+        # rounding must neither leave the table nor move a species over its stratum's border
+        self._chance_G = np.round(self._chance_G, 12)
+        self._chance_G[-1] = 1.0
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -97,6 +97,17 @@ def test_balance_by_species_or_by_bases(tmp_path):
     assert np.allclose(shares["bases"], [1 / 6, 1 / 6, 2 / 3, 0], atol=0.02)
 
 
+def test_a_round_of_rows_holds_every_species_once(genomes):
+    sampler = PairSampler(genomes, "train", lengths_bp=[50], seed=7)
+    species_of = genomes.species_of_genome
+    rounds = species_of[sampler.places(3, 0, 40).genome_B].reshape(10, 4)
+    everyone = sorted(set(species_of[(genomes.table["part"] == "train").to_numpy()]))
+    assert all(sorted(row) == everyone for row in rounds)
+    assert len({tuple(row) for row in rounds}) > 1
+    inside = species_of[sampler.places(3, 6, 13).genome_B]
+    assert (inside == rounds.ravel()[6:13]).all()
+
+
 def test_genomes_without_room_are_named_and_long_windows_only_where_they_fit(tmp_path, caplog):
     sequences = ["ACGT" * 100, "ACGT" * 10, "ACGTACGT", "ACGT" * 10]
     genomes = set_of(tmp_path, sequences, ["one a", "two b", "three c", "four d"], 3)
