@@ -90,14 +90,24 @@ def describe_tokens(
 
 
 def build_encoder(
-    start: Path | None, preset: str, vocab_size: int, *, dropout: float, seed: int
+    start: Path | None,
+    preset: str,
+    vocab_size: int,
+    *,
+    dropout: float,
+    seed: int,
+    init_std: float = 0.0,
 ) -> AlibiBertModel:
     """The encoder that training starts from: of a folder (`start`), or with random weights.
 
+    init_std: standard deviation of the random weights; 0: the preset's. Small weights make a
+    network begin as the mean of its token embeddings, from which few steps lead further than from
+    layers that mix tokens at random.
     Raises: ValueError when the folder's model has another vocabulary than the tokenizer.
     """
     if start is None:
-        config = alibi_config(preset, vocab_size=vocab_size, hidden_dropout_prob=dropout)
+        changes = {"initializer_range": init_std} if init_std else {}
+        config = alibi_config(preset, vocab_size=vocab_size, hidden_dropout_prob=dropout, **changes)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return AlibiBertModel(config).eval()

@@ -64,6 +64,20 @@ def test_random_weights_depend_on_the_seed_alone(toy):
     assert not torch.equal(states[0][name], states[2][name])
 
 
+def test_small_random_weights_begin_as_the_mean_of_the_tokens(toy):
+    """With weights near zero the layers hand on what they are given."""
+    model = build(toy, init_std=1e-4)
+    weight = model.embeddings.word_embeddings.weight
+    assert 0.5e-4 < weight.std() < 2e-4
+    ids = torch.tensor([[1, 5, 6, 7, 8, 2]])
+    with torch.no_grad():
+        states, _ = model.encode(ids, torch.ones_like(ids, dtype=torch.bool))
+        tokens = model.embeddings.LayerNorm(
+            weight[ids] + model.embeddings.token_type_embeddings.weight[0]
+        )
+    assert torch.allclose(states, tokens, atol=1e-2)
+
+
 def test_training_starts_from_a_saved_encoder_with_its_own_dropout(toy, tmp_path):
     first = build(toy)
     folder = training.save_encoder(first, toy.tokenizer, tmp_path / "encoder")
