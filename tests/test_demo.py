@@ -41,6 +41,29 @@ SMALL = {
         "valid_rows": 16,
     },
     "05_fewshot": {"shots": [5], "draws": 1, "max_test": 40},
+    "09_species_pretraining": {
+        "lengths_bp": [200],
+        "steps": 4,
+        "batch_pairs": 4,
+        "valid_pairs": 6,
+        "eval_every": 2,
+        "save_every": 2,
+        "mlm_steps": 2,
+        "mlm_rows": 4,
+    },
+    "10_clustering_binning": {
+        "n_per_genome": 24,
+        "length_bp": 500,
+        "spread": 0.0,
+        "seeds": 2,
+        "shots": [1, 2],
+        "bin_min_bp": 200,
+        "min_bin_size": 2,
+        "max_halves": 20,
+        "max_map": 30,
+        "kmer_window_bp": [300],
+        "kmer_steps": 2,
+    },
 }
 RUNS = {
     "00_environment/default",
@@ -55,6 +78,8 @@ RUNS = {
     "04_pretraining/genemask_reference",
     "05_fewshot/promoter",
     "05_fewshot/splice",
+    "09_species_pretraining/default",
+    "10_clustering_binning/default",
     "13_figures/default",
 }
 FEWSHOT = {"05_fewshot/promoter", "05_fewshot/splice"}
@@ -62,7 +87,7 @@ FIGURES = {"13_figures/default"}
 TOKENIZERS = {"03_tokenizers/default", "03_tokenizers/species"}
 PRETRAINING = {name for name in RUNS if name.startswith("04")}
 #: Tables with a header alone: nothing is dropped from a simulated set, one draw has no pair.
-MAY_BE_EMPTY = {"dropped", "defects", "overlaps", "paired"}
+MAY_BE_EMPTY = {"dropped", "defects", "overlaps", "paired", "skipped", "fewshot_skipped"}
 
 
 @dataclass(frozen=True)

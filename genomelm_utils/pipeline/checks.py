@@ -12,6 +12,8 @@ Problem = tuple[str, str]
 
 N_SPECIAL_TOKENS = 2  # [CLS] and [SEP] around every piece
 MIN_BPE_VOCAB = 9  # five special tokens and the bases; as in `tokenizers.bpe`, which takes torch
+#: Layers of `models.alibi_config`'s presets, which takes torch.
+ALIBI_LAYERS = {"nano": 1, "micro": 2, "mini": 2, "dnabert-s": 12}
 
 
 def check_run(stage: str, values: dict[str, Any], where: str) -> None:
@@ -111,9 +113,53 @@ def check_fewshot(
         yield "draws", "1: one draw is published (as_shipped)"
 
 
+def check_species_pretraining(
+    *,
+    preset: str,
+    start: str,
+    mlm_steps: int,
+    objective: str,
+    mix_layer: int,
+    steps: int,
+    batch_pairs: int,
+    chunk_pairs: int,
+    method: str,
+    strands: str,
+    dropout: float,
+    **_: Any,
+) -> Iterator[Problem]:
+    """Contradictions of 09_species_pretraining."""
+    if start and mlm_steps:
+        yield "mlm_steps", f"0: training starts from the model in start ({start})"
+    if objective == "curriculum" and steps < 3:
+        yield "steps", "at least 3: a third of the curriculum is its first phase"
+    n_layers = ALIBI_LAYERS[preset]
+    if not start and objective in ("curriculum", "mix") and mix_layer >= n_layers:
+        yield "mix_layer", f"-1 to {n_layers - 1}: preset {preset} has {n_layers} layers"
+    if method == "double_strand" and strands == "both":
+        yield "strands", "random or forward: over both strands the two views are the same"
+    if method == "dropout" and not dropout:
+        yield "dropout", "above 0: with method dropout nothing else tells the two views apart"
+    if chunk_pairs > batch_pairs:
+        yield "chunk_pairs", f"at most batch_pairs ({batch_pairs})"
+
+
+def check_binning(
+    *, contigs_from: str, files: list[str], shots: list[int], n_per_genome: int, **_: Any
+) -> Iterator[Problem]:
+    """Contradictions of 10_clustering_binning."""
+    n_files = {"files": 2, "reads": 1, "table": 1, "cut": 0}[contigs_from]
+    if len(files) != n_files:
+        yield "files", f"{n_files} files: contigs_from is {contigs_from}"
+    if contigs_from == "cut" and max(shots, default=0) >= n_per_genome:
+        yield "shots", f"below n_per_genome ({n_per_genome}): one has to be left for test"
+
+
 CHECKS: dict[str, Callable[..., Iterator[Problem]]] = {
     "01_data": check_data,
     "03_tokenizers": check_tokenizers,
     "04_pretraining": check_pretraining,
     "05_fewshot": check_fewshot,
+    "09_species_pretraining": check_species_pretraining,
+    "10_clustering_binning": check_binning,
 }

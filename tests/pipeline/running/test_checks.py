@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from genomelm_utils import paths
-from genomelm_utils.pipeline.checks import CHECKS, MIN_BPE_VOCAB, checked_names
+from genomelm_utils.models.alibi_config import ALIBI_PRESETS, alibi_config
+from genomelm_utils.pipeline.checks import ALIBI_LAYERS, CHECKS, MIN_BPE_VOCAB, checked_names
 from genomelm_utils.pipeline.params import read_schema
 from genomelm_utils.pipeline.profile import load_profile
 from genomelm_utils.tokenizers.bpe import MIN_VOCAB
@@ -27,6 +28,11 @@ def test_checks_are_about_parameters_that_the_notebook_declares(stage):
 
 def test_smallest_vocabulary_is_that_of_the_trainer():
     assert MIN_BPE_VOCAB == MIN_VOCAB
+
+
+def test_layers_are_those_of_the_presets():
+    made = {name: alibi_config(name).num_hidden_layers for name in ALIBI_PRESETS}
+    assert made == ALIBI_LAYERS
 
 
 @pytest.mark.parametrize("name", ["demo", "small", "paper"])
@@ -52,6 +58,34 @@ def test_shipped_profiles_pass(name):
         (
             ["04_pretraining/genemask.preset=dnabert4"],
             f"{PRETRAINING}.preset is 'dnabert4', expected 'dnabert6', or another k",
+        ),
+        (
+            ["09_species_pretraining.objective=curriculum", "09_species_pretraining.steps=2"],
+            "params/demo.yaml: 09_species_pretraining.steps is 2, expected at least 3",
+        ),
+        (
+            ["09_species_pretraining.mix_layer=1"],
+            "09_species_pretraining.mix_layer is 1, expected -1 to 0: preset nano has 1 layers",
+        ),
+        (
+            ["09_species_pretraining.method=double_strand"],
+            "09_species_pretraining.strands is 'both', expected random or forward",
+        ),
+        (
+            ["09_species_pretraining.method=dropout"],
+            "09_species_pretraining.dropout is 0.0, expected above 0: with method dropout",
+        ),
+        (
+            ["09_species_pretraining.chunk_pairs=90"],
+            "09_species_pretraining.chunk_pairs is 90, expected at most batch_pairs (",
+        ),
+        (
+            ["10_clustering_binning.contigs_from=files"],
+            "10_clustering_binning.files is [], expected 2 files: contigs_from is files",
+        ),
+        (
+            ["10_clustering_binning.n_per_genome=20"],
+            "10_clustering_binning.shots is [1, 2, 5, 10, 20], expected below n_per_genome (20)",
         ),
         (
             ["01_data/simulated.kind=genome"],
