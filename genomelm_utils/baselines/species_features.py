@@ -9,20 +9,10 @@ import numpy as np
 
 from genomelm_utils.baselines.kmer_contrastive import KmerEncoder, embed_kmers
 from genomelm_utils.baselines.kmer_vectors import kmer_vector_features
+from genomelm_utils.baselines.species_methods import SPECIES_BASELINES
 from genomelm_utils.baselines.tetranucleotide import canonical_tnf, find_countable, tnf, tnf_k
 from genomelm_utils.baselines.tnf_vae import tnf_vae_features
 from genomelm_utils.tasks.windows import Codes
-
-#: name -> how to call it in a figure.
-SPECIES_BASELINES = {
-    "tnf": "TNF",
-    "canonical_tnf": "canonical TNF",
-    "tnf_k": "TNF-K",
-    "tnf_k_reference": "TNF-K, rows as in DNABERT-S",
-    "kmer_vectors": "4-mer vectors",
-    "tnf_vae": "TNF-VAE",
-    "kmer_contrastive": "contrastive 4-mer MLP",
-}
 
 
 def species_features(

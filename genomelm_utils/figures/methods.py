@@ -1,7 +1,7 @@
-"""Name, colour and marker of embedding methods, the same in every figure, and their places.
+"""Colour and marker of embedding methods, the same in every figure, and their places.
 
 Tables have `method` (how it was embedded, which gives colour and marker) and `label` (what it is
-called; `label_methods` fills it in).
+called), see `baselines.species_methods`.
 """
 
 from collections.abc import Iterable
@@ -11,29 +11,31 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from genomelm_utils.baselines.species_methods import (
+    SPECIES_BASELINES,
+    is_baseline,
+    known_part,
+    method_label,
+)
 from genomelm_utils.figures.style import OKABE_ITO, draw_intervals
 
-#: Name, colour and marker of networks, the same in every figure.
-MODELS = {
-    "trained": ("trained on pairs", OKABE_ITO["blue"], "o"),
-    "published": ("DNABERT-S, published", OKABE_ITO["sky"], "P"),
-    "weighted_simclr": ("weighted SimCLR only", OKABE_ITO["green"], "s"),
-    "simclr": ("SimCLR only", OKABE_ITO["purple"], "v"),
-    "mlm": ("masked language model", OKABE_ITO["orange"], "D"),
-    "untrained": ("untrained network", OKABE_ITO["vermilion"], "^"),
+#: Colour and marker of each method, the same in every figure. Counted words are grey, learned from
+#: them muted: olive, wine and indigo of Tol (2021), Colour Schemes, SRON/EPS/TN/09-002.
+LOOKS = {
+    "trained": (OKABE_ITO["blue"], "o"),
+    "published": (OKABE_ITO["sky"], "P"),
+    "weighted_simclr": (OKABE_ITO["green"], "s"),
+    "simclr": (OKABE_ITO["purple"], "v"),
+    "mlm": (OKABE_ITO["orange"], "D"),
+    "untrained": (OKABE_ITO["vermilion"], "^"),
+    "canonical_tnf": ("#333333", "X"),
+    "tnf": ("#6E6E6E", "h"),
+    "tnf_k": ("#8F8F8F", "<"),
+    "tnf_k_reference": ("#B0B0B0", ">"),
+    "kmer_vectors": ("#999933", "p"),
+    "tnf_vae": ("#882255", "d"),
+    "kmer_contrastive": ("#332288", "*"),
 }
-#: The same of methods without a language model: counted words grey, learned from them muted.
-#: Olive, wine and indigo: muted scheme of Tol (2021), Colour Schemes, SRON/EPS/TN/09-002.
-BASELINES = {
-    "canonical_tnf": ("canonical TNF", "#333333", "X"),
-    "tnf": ("TNF", "#6E6E6E", "h"),
-    "tnf_k": ("TNF-K", "#8F8F8F", "<"),
-    "tnf_k_reference": ("TNF-K, rows as in DNABERT-S", "#B0B0B0", ">"),
-    "kmer_vectors": ("4-mer vectors", "#999933", "p"),
-    "tnf_vae": ("TNF-VAE", "#882255", "d"),
-    "kmer_contrastive": ("contrastive 4-mer MLP", "#332288", "*"),
-}
-REFERENCE = "canonical_tnf"
 # colours change first: up to seven species differ in colour alone
 _SPECIES_COLOURS = [OKABE_ITO[n] for n in OKABE_ITO if n not in ("yellow", "grey")]
 _SPECIES_MARKERS = ["o", "x", "^", "s", "+", "D", "v"]
@@ -41,16 +43,8 @@ _SPECIES_MARKERS = ["o", "x", "^", "s", "+", "D", "v"]
 
 def method_style(method: str) -> tuple[str, str, str]:
     """Label, colour and marker of a method, or of a run named after one (`mini-untrained`)."""
-    known = MODELS | BASELINES
-    if method in known:
-        return known[method]
-    named = [part for part in method.split("-") if part in known]
-    return (method, *(known[named[0]][1:] if named else (OKABE_ITO["black"], "x")))
-
-
-def label_methods(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with `label`, the name of each method in plain words."""
-    return table.assign(label=[method_style(method)[0] for method in table["method"]])
+    known = known_part(method)
+    return (method_label(method), *(LOOKS[known] if known else (OKABE_ITO["black"], "x")))
 
 
 def species_styles(species: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -60,11 +54,6 @@ def species_styles(species: Iterable[str]) -> dict[str, tuple[str, str]]:
         name: (_SPECIES_COLOURS[i % n], _SPECIES_MARKERS[i // n % len(_SPECIES_MARKERS)])
         for i, name in enumerate(sorted(set(species)))
     }
-
-
-def is_baseline(table: pd.DataFrame) -> pd.Series:
-    """True for rows of methods without a language model."""
-    return table["method"].isin(BASELINES)
 
 
 def stack_methods(table: pd.DataFrame, by: list[str], ax: Axes) -> list[tuple[int, Any]]:
@@ -99,7 +88,7 @@ def draw_method(ax: Axes, rows: pd.DataFrame, x, mean, low, high) -> None:
     method, label = rows["method"].iloc[0], rows["label"].iloc[0]
     _, colour, marker = method_style(method)
     look = {"markersize": 4.5, "zorder": 3}
-    if method in BASELINES:
+    if method in SPECIES_BASELINES:
         look = {"ls": (0, (4, 2)), "lw": 0.8, "markersize": 3, "zorder": 2}
     pale = (colour, 0.45)  # bars of many methods stand close together
     draw_intervals(

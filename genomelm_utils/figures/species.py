@@ -1,24 +1,20 @@
 """Figures of species-aware embeddings: maps, clusters, bins, few-shot curves, training.
 
 Tables have `method` (how it was embedded, which gives colour and marker) and `label` (what it is
-called; `label_methods` fills it in). No plot makes a legend of its own: panels share one,
-`fig.legend(*collect.legend_of(axes), loc="outside lower center", ncols=3)`.
+called; `species_methods.label_methods` fills it in). No plot makes a legend of its own: panels
+share one, `fig.legend(*collect.legend_of(axes), loc="outside lower center", ncols=3)`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from genomelm_utils.baselines.species_methods import REFERENCE, is_baseline
 from genomelm_utils.figures.methods import (
-    BASELINES,
-    MODELS,
-    REFERENCE,
     draw_method,
-    is_baseline,
-    label_methods,
     method_style,
     species_styles,
     spread_methods,
@@ -150,7 +146,7 @@ def plot_ari_bars(table: pd.DataFrame, ax: Axes) -> Axes:
         )  # fmt: skip
     reference = table.loc[table["method"] == REFERENCE, "mean"]
     for value in reference:
-        ax.axvline(value, color=BASELINES[REFERENCE][1], ls="--", lw=0.7, zorder=0)
+        ax.axvline(value, color=method_style(REFERENCE)[1], ls="--", lw=0.7, zorder=0)
     bottom = min(0, table[["mean", "low"]].min().min())
     ax.set(xlabel=f"adjusted Rand index, 95 % interval over {_plural(units[0])}")
     ax.set_xlim(left=bottom - 0.02)
@@ -219,16 +215,6 @@ def describe_bin_quality(table: pd.DataFrame) -> str:
     )
 
 
-def tabulate_bins(summaries: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """The table for `plot_bin_quality`: method -> `summary` of `binning_scores.honest_scores`.
-
-    All of the summary is kept; counts of bins are called `n_bins_<complete>_<contaminated>`.
-    """
-    table = pd.DataFrame([{"method": method, **found} for method, found in summaries.items()])
-    counts = [name for name in table if name.startswith("bins_")]
-    return label_methods(table.rename(columns={name: f"n_{name}" for name in counts}))
-
-
 # --- curves ---------------------------------------------------------------------------------------
 
 
@@ -262,15 +248,6 @@ def describe_recovered(table: pd.DataFrame, threshold: float = 0.5) -> str:
     parts = [f"{r.label} {r.n_recovered:.0f}" for r in rows.itertuples()]
     total = _counts(rows["n_species"])
     return f"Of {total} species, recovered with F1 above {threshold:g}: {', '.join(parts)}."
-
-
-def tabulate_recovered(curves: Mapping[str, pd.DataFrame], n_species: int) -> pd.DataFrame:
-    """The table for `plot_recovered_species`: method -> `binning_scores.recovered_curve`."""
-    parts = [
-        curve.rename(columns={"n_species": "n_recovered"}).assign(method=method)
-        for method, curve in curves.items()
-    ]
-    return label_methods(pd.concat(parts, ignore_index=True).assign(n_species=n_species))
 
 
 def plot_species_fewshot(table: pd.DataFrame, ax: Axes) -> Axes:
@@ -321,7 +298,7 @@ def plot_species_training(history: pd.DataFrame, axes: Sequence[Axes]) -> Sequen
         for i, (phase, part) in enumerate(shown.groupby("phase")):
             objective = part["objective"].iloc[0]
             ax.plot(
-                part["total_step"], factor * part[column], color=MODELS["trained"][1],
+                part["total_step"], factor * part[column], color=method_style("trained")[1],
                 marker="os^D"[i % 4], markersize=3, markerfacecolor="white" if i % 2 else None,
                 label=f"phase {phase}: {OBJECTIVES.get(objective, objective)}",
             )  # fmt: skip

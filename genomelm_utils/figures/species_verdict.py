@@ -1,22 +1,10 @@
-"""Does training on pairs beat counting 4-mers? The answer in words, from the tables of stage 10."""
+"""Does training on pairs beat counting 4-mers? Answers in words, from the tables of stage 10."""
 
 import pandas as pd
 
+from genomelm_utils.baselines.species_methods import REFERENCE, is_main, method_label
 from genomelm_utils.evaluation.statistics import Comparison
-from genomelm_utils.figures.methods import BASELINES, REFERENCE, method_style
-from genomelm_utils.figures.species import describe_ari, describe_difference
-
-#: Networks that stand beside what is judged: not trained on pairs.
-BESIDE = ("mlm", "untrained")
-
-
-def is_main(method: str) -> bool:
-    """Whether a method is what is judged: trained on pairs here, or a published model.
-
-    Runs' names may stand in front, as in `mini-untrained`.
-    """
-    beside = any(method == name or method.endswith(f"-{name}") for name in BESIDE)
-    return method not in BASELINES and not beside
+from genomelm_utils.figures.species import describe_ari, describe_bin_quality, describe_difference
 
 
 def describe_clustering(ari: pd.DataFrame, paired: pd.DataFrame) -> str:
@@ -33,5 +21,21 @@ def describe_clustering(ari: pd.DataFrame, paired: pd.DataFrame) -> str:
     for row in rows:
         found = Comparison(row.difference, row.low, row.high, row.p, row.n, row.unit, exact=False)
         label = row.label[:1].upper() + row.label[1:]
-        sentences.append(describe_difference(found, label, method_style(REFERENCE)[0]))
+        sentences.append(describe_difference(found, label, method_label(REFERENCE)))
     return " ".join([text, *sentences])
+
+
+def describe_binning(table: pd.DataFrame) -> str:
+    """Sentences: bins by quality, and what the published score leaves out, of what is judged and of
+    canonical TNF."""
+    text = describe_bin_quality(table)
+    sentences = [
+        f"{row.label}: mean F1 {row.f1_reference:.3f} on binned contigs alone, as published, and "
+        f"{row.f1:.3f} with the {100 * row.unbinned_bp:.0f} % of the bases that are in no bin"
+        for row in table.itertuples()
+        if is_main(row.method) or row.method == REFERENCE
+    ]
+    failed = table.loc[table["gamma"].isna(), "label"].tolist()
+    if failed:
+        sentences.append(f"not binned for want of a threshold: {', '.join(failed)}")
+    return f"{text} {'; '.join(sentences)}."

@@ -6,13 +6,14 @@ the same machine. `method` says how sequences were embedded, `label` what that i
 Shapes: S sequences, D width of a method's features.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from genomelm_utils.baselines.species_methods import REFERENCE, is_main, label_methods
 from genomelm_utils.datasets.species_contigs import Contigs
 from genomelm_utils.evaluation.binning import bin_contigs
 from genomelm_utils.evaluation.binning_scores import (
@@ -30,13 +31,6 @@ from genomelm_utils.evaluation.clustering import (
 from genomelm_utils.evaluation.projection import project_methods
 from genomelm_utils.evaluation.species_classification import few_shot_scores
 from genomelm_utils.evaluation.statistics import Comparison, correct_holm, interval_table
-from genomelm_utils.figures.methods import REFERENCE, label_methods
-from genomelm_utils.figures.species import (
-    describe_bin_quality,
-    tabulate_bins,
-    tabulate_recovered,
-)
-from genomelm_utils.figures.species_verdict import is_main
 from genomelm_utils.tasks.species_sets import Embedded, Features
 
 KEYS = ["method", "label"]
@@ -246,19 +240,23 @@ def _score(contigs: Contigs, bins_S: np.ndarray) -> tuple[dict[str, float], np.n
     return row | summary, f1_C
 
 
-def describe_binning(table: pd.DataFrame) -> str:
-    """Sentences: bins by quality, and what the published score leaves out for the first method."""
-    text = describe_bin_quality(table)
-    sentences = [
-        f"{row.label}: mean F1 {row.f1_reference:.3f} on binned contigs alone, as published, and "
-        f"{row.f1:.3f} with the {100 * row.unbinned_bp:.0f} % of the bases that are in no bin"
-        for row in table.itertuples()
-        if is_main(row.method) or row.method == REFERENCE
+def tabulate_bins(summaries: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The table for `plot_bin_quality`: method -> `summary` of `binning_scores.honest_scores`.
+
+    All of the summary is kept; counts of bins are called `n_bins_<complete>_<contaminated>`.
+    """
+    table = pd.DataFrame([{"method": method, **found} for method, found in summaries.items()])
+    counts = [name for name in table if name.startswith("bins_")]
+    return label_methods(table.rename(columns={name: f"n_{name}" for name in counts}))
+
+
+def tabulate_recovered(curves: Mapping[str, pd.DataFrame], n_species: int) -> pd.DataFrame:
+    """The table for `plot_recovered_species`: method -> `binning_scores.recovered_curve`."""
+    parts = [
+        curve.rename(columns={"n_species": "n_recovered"}).assign(method=method)
+        for method, curve in curves.items()
     ]
-    failed = table.loc[table["gamma"].isna(), "label"].tolist()
-    if failed:
-        sentences.append(f"not binned for want of a threshold: {', '.join(failed)}")
-    return f"{text} {'; '.join(sentences)}."
+    return label_methods(pd.concat(parts, ignore_index=True).assign(n_species=n_species))
 
 
 def _tidy(parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,8 @@ import torch
 
 from genomelm_utils.baselines.kmer_contrastive import train_kmer_encoder
 from genomelm_utils.baselines.kmer_vectors import train_kmer_vectors
-from genomelm_utils.baselines.species_features import SPECIES_BASELINES, species_features
+from genomelm_utils.baselines.species_features import species_features
+from genomelm_utils.baselines.species_methods import REFERENCE, SPECIES_BASELINES
 from genomelm_utils.baselines.tetranucleotide import find_countable
 from genomelm_utils.datasets.species import GenomeSet, open_genome_set
 from genomelm_utils.datasets.species_contigs import (
@@ -29,11 +31,12 @@ from genomelm_utils.datasets.species_contigs import (
 )
 from genomelm_utils.datasets.species_pairs import PairSampler
 from genomelm_utils.evaluation.binning_threshold import split_halves
-from genomelm_utils.figures.methods import REFERENCE
-from genomelm_utils.pipeline.context import Run
 from genomelm_utils.sequences.genome import open_store
 from genomelm_utils.tasks.embedding_cache import embed_cached, hash_tokenizer, hash_weights
 from genomelm_utils.tasks.embedding_models import load_encoder
+
+if TYPE_CHECKING:  # a run is handed in: only its type is named here
+    from genomelm_utils.pipeline.context import Run
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ class Sequences:
         return self.contigs.skipped
 
 
-def open_sequences(run: Run) -> Sequences:
+def open_sequences(run: "Run") -> Sequences:
     """The sequences that a run of notebook 10 asks for, of species that were not trained on.
 
     Sequences of trained species are not used (see `is_trained`), longer ones cut to `max_bp`, those
@@ -98,7 +101,7 @@ def open_sequences(run: Run) -> Sequences:
     return Sequences(used, _count_species(found, used, genomes, trained), genomes)
 
 
-def _find_sequences(run: Run, genomes: GenomeSet) -> Contigs:
+def _find_sequences(run: "Run", genomes: GenomeSet) -> Contigs:
     kind, names = run.params["contigs_from"], run.params["files"]
     if len(names) != N_FILES[kind]:
         raise ValueError(
@@ -206,7 +209,7 @@ def describe_sequences(sequences: Sequences) -> str:
 # --- methods -------------------------------------------------------------------------------
 
 
-def open_models(run: Run) -> dict[str, Path]:
+def open_models(run: "Run") -> dict[str, Path]:
     """Method -> folder of its encoder: runs of 09, then folders of published checkpoints.
 
     With one run methods are `trained`, `mlm` (where it was made) and `untrained`; with several, the
@@ -256,7 +259,7 @@ class Embedded:
     halves: dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def embed_all(run: Run, sequences: Sequences) -> Embedded:
+def embed_all(run: "Run", sequences: Sequences) -> Embedded:
     """Sequences and halves embedded by every method of the run.
 
     Encoders read both strands or one (`strands`), on CUDA where there is one; their embeddings are
@@ -299,7 +302,7 @@ def draw_halves(
     return [first[i] for i in kept], [second[i] for i in kept]
 
 
-def _embed(run: Run, folder: Path, pieces: list[np.ndarray]) -> np.ndarray:
+def _embed(run: "Run", folder: Path, pieces: list[np.ndarray]) -> np.ndarray:
     model, tokenizer = load_encoder(folder)
     kept = run.path("checkpoints/embeddings")
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -308,7 +311,7 @@ def _embed(run: Run, folder: Path, pieces: list[np.ndarray]) -> np.ndarray:
     )
 
 
-def _count(run: Run, name: str, pieces: list[np.ndarray], genomes: GenomeSet) -> np.ndarray:
+def _count(run: "Run", name: str, pieces: list[np.ndarray], genomes: GenomeSet) -> np.ndarray:
     """Features of one baseline, trained on the training genomes where it has to be."""
     given = {}
     if name == "kmer_vectors":

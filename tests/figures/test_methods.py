@@ -3,40 +3,22 @@
 import pandas as pd
 import pytest
 
-from genomelm_utils.baselines.species_features import SPECIES_BASELINES
-from genomelm_utils.figures.methods import (
-    BASELINES,
-    MODELS,
-    REFERENCE,
-    label_methods,
-    method_style,
-    species_styles,
-    stack_methods,
-)
+from genomelm_utils.baselines.species_methods import MODELS, SPECIES_BASELINES, label_methods
+from genomelm_utils.figures.methods import LOOKS, method_style, species_styles, stack_methods
 from genomelm_utils.figures.style import OKABE_ITO
 
 
-def test_baselines_are_called_as_where_they_are_made():
-    assert {name: label for name, (label, _, _) in BASELINES.items()} == SPECIES_BASELINES
-    assert REFERENCE in BASELINES
-
-
 def test_every_method_has_a_name_a_colour_and_a_marker_of_its_own():
-    looks = [*MODELS.values(), *BASELINES.values()]
-    for part in zip(*looks, strict=True):
-        assert len(set(part)) == len(looks)
+    names = [*MODELS, *SPECIES_BASELINES]
+    assert set(names) == set(LOOKS)
+    for part in zip(*map(method_style, names), strict=True):
+        assert len(set(part)) == len(names)
 
 
 def test_a_run_named_after_a_method_looks_like_it():
-    assert method_style("trained") == MODELS["trained"]
-    assert method_style("mini-untrained") == ("mini-untrained", *MODELS["untrained"][1:])
+    assert method_style("trained") == ("trained on pairs", *LOOKS["trained"])
+    assert method_style("mini-untrained") == ("mini-untrained", *LOOKS["untrained"])
     assert method_style("mine") == ("mine", OKABE_ITO["black"], "x")
-
-
-def test_labels_are_added_to_a_copy():
-    table = pd.DataFrame({"method": ["tnf", "trained", "mine"]})
-    assert label_methods(table)["label"].tolist() == ["TNF", "trained on pairs", "mine"]
-    assert table.columns.tolist() == ["method"]
 
 
 def test_species_look_alike_whatever_their_order_and_differ_up_to_49():

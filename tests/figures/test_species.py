@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+from genomelm_utils.baselines.species_methods import label_methods
 from genomelm_utils.evaluation.binning_scores import honest_scores, recovered_curve
 from genomelm_utils.evaluation.clustering import cluster_intervals
 from genomelm_utils.evaluation.projection import project_methods
 from genomelm_utils.evaluation.statistics import Comparison
 from genomelm_utils.figures.collect import legend_of
-from genomelm_utils.figures.methods import BASELINES, MODELS, label_methods, species_styles
+from genomelm_utils.figures.methods import LOOKS, species_styles
 from genomelm_utils.figures.species import (
     describe_ari,
     describe_bin_quality,
@@ -26,10 +27,9 @@ from genomelm_utils.figures.species import (
     plot_recovered_species,
     plot_species_fewshot,
     plot_species_training,
-    tabulate_bins,
-    tabulate_recovered,
 )
 from genomelm_utils.figures.style import new_figure
+from genomelm_utils.tasks.species_benchmark import tabulate_bins, tabulate_recovered
 
 MAP = pd.DataFrame(
     {
@@ -253,8 +253,8 @@ def test_recovered_species_stand_beside_each_other_with_intervals(ax):
     assert first.get_xdata() == pytest.approx([0.1, 0.5, 0.9], abs=0.03)
     assert (second.get_xdata() > first.get_xdata()).all()
     assert bars.get_segments()[1][:, 1] == pytest.approx([6, 9])  # shares of 10 species
-    assert first.get_color() == MODELS["trained"][1]
-    assert (second.get_color(), second.get_marker()) == BASELINES["canonical_tnf"][1:]
+    assert first.get_color() == LOOKS["trained"][0]
+    assert (second.get_color(), second.get_marker()) == LOOKS["canonical_tnf"]
     assert first.get_linestyle() != second.get_linestyle()
     assert ax.get_ylabel() == "species recovered (of 10)"
 

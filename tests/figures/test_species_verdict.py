@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from genomelm_utils.figures.methods import label_methods
-from genomelm_utils.figures.species_verdict import describe_clustering, is_main
+from genomelm_utils.baselines.species_methods import label_methods
+from genomelm_utils.figures.species_verdict import describe_clustering
 
 
 def make_tables(difference: float, low: float, high: float, method: str = "trained"):
@@ -48,15 +48,3 @@ def test_verdict_is_given_either_way_once(difference, low, high, words):
 def test_no_trained_model_is_said():
     text = describe_clustering(*make_tables(0.1, 0.0, 0.2, method="mlm"))
     assert text.endswith("No model trained on pairs was given to compare with canonical TNF.")
-
-
-@pytest.mark.parametrize(
-    ("method", "judged"),
-    [
-        ("trained", True), ("mini-trained", True), ("published", True), ("DNABERT-2-117M", True),
-        ("untrained", False), ("mini-untrained", False), ("mini-mlm", False),
-        ("canonical_tnf", False), ("kmer_contrastive", False),
-    ],
-)  # fmt: skip
-def test_what_is_judged(method, judged):
-    assert is_main(method) is judged

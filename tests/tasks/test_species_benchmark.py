@@ -13,6 +13,7 @@ from genomelm_utils.datasets.prepare import prepare
 from genomelm_utils.datasets.species import open_genome_set
 from genomelm_utils.datasets.species_contigs import Contigs
 from genomelm_utils.evaluation.clustering import cluster_scores
+from genomelm_utils.figures.species_verdict import describe_binning
 from genomelm_utils.models.alibi_bert import AlibiBertModel, alibi_config
 from genomelm_utils.pipeline.context import open_run
 from genomelm_utils.pipeline.params import read_schema
@@ -24,7 +25,6 @@ from genomelm_utils.tasks.species_benchmark import (
     bin_methods,
     classify_methods,
     cluster_methods,
-    describe_binning,
     describe_features,
     map_species,
 )
