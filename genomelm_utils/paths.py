@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 ROOT = Path(os.environ.get("GENOMELM_ROOT", Path(__file__).resolve().parent.parent))
+INTERACTIVE = "interactive"  # the profile of runs outside a batch
 
 
 def notebook_file(stage: str) -> Path:

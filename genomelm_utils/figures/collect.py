@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,9 @@ from genomelm_utils import paths
 from genomelm_utils.figures.schemes import SCHEMES
 from genomelm_utils.figures.species_verdict import describe_clustering
 from genomelm_utils.figures.style import DOUBLE_MM, new_figure
-from genomelm_utils.pipeline.context import INTERACTIVE, Parent, Run
+
+if TYPE_CHECKING:  # runs are handed in: only their types are named here
+    from genomelm_utils.pipeline.context import Parent, Run
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +42,10 @@ SOURCES = {
 
 def gather(
     *,
-    rankings: Sequence[Parent],
-    pretraining: Sequence[Parent],
-    fewshot: Sequence[Parent],
-    species: Sequence[Parent] = (),
+    rankings: Sequence["Parent"],
+    pretraining: Sequence["Parent"],
+    fewshot: Sequence["Parent"],
+    species: Sequence["Parent"] = (),
 ) -> dict[str, pd.DataFrame]:
     """Name -> the table of all parents one below the other, with the parent's name in `run`.
 
@@ -65,7 +67,7 @@ def gather(
     return tables
 
 
-def _stack(parents: Sequence[Parent], table: str) -> pd.DataFrame:
+def _stack(parents: Sequence["Parent"], table: str) -> pd.DataFrame:
     return _label((parent, parent.table(table)) for parent in parents)
 
 
@@ -288,7 +290,7 @@ def _numbers(values: pd.Series) -> dict[str, float | None]:
     return {str(name): float(v) if np.isfinite(v) else None for name, v in values.items()}
 
 
-def publish(run: Run, tables: dict[str, pd.DataFrame]) -> Path:
+def publish(run: "Run", tables: dict[str, pd.DataFrame]) -> Path:
     """Writes numbers.json and copies figures and tables to figures/<profile>/; that folder.
 
     The copy takes the place of an earlier one when it is complete.
@@ -303,7 +305,7 @@ def publish(run: Run, tables: dict[str, pd.DataFrame]) -> Path:
     for metric in MAIN_METRICS[:2]:
         text = to_markdown(main_layout(main, metric))
         (folder / f"main_{metric}.md").write_text(text, encoding="utf-8")
-    if run.profile == INTERACTIVE:
+    if run.profile == paths.INTERACTIVE:
         return folder
     target = paths.figures_dir() / run.profile
     target.parent.mkdir(parents=True, exist_ok=True)

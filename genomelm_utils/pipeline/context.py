@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 JOB_VARIABLE = "GENOMELM_JOB"
-INTERACTIVE = "interactive"
 DEMO = "demo"
 KEY_NAME = "key.json"
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -309,9 +308,9 @@ def _open(schema: Schema, values: dict[str, Any], stage: str) -> Run:
             inputs |= hash_inputs(names, f"{stage}.{parameter.name}")
     read = {p.receipt.id: p.receipt.key for found in parents.values() for p in found}
     identity = Identity(values, *hash_notebook(paths.notebook_file(stage)), inputs, read)
-    folder = paths.run_dir(INTERACTIVE, stage, "default")
+    folder = paths.run_dir(paths.INTERACTIVE, stage, "default")
     return Run(
-        profile=INTERACTIVE,
+        profile=paths.INTERACTIVE,
         stage=stage,
         run="default",
         folder=folder,

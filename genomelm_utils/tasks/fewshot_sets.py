@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,12 @@ from transformers import BertConfig
 
 from genomelm_utils.datasets.fewshot import SETS, clean_pool, draw_cleaned, load_fewshot
 from genomelm_utils.datasets.labelled import LabelledSet, read_labelled
-from genomelm_utils.pipeline.context import Run
 from genomelm_utils.sequences.alphabet import decode
 from genomelm_utils.tasks.classification import fine_tune
 from genomelm_utils.tasks.fewshot import Loader, Settings, limit_rows
+
+if TYPE_CHECKING:  # a run is handed in: only its type is named here
+    from genomelm_utils.pipeline.context import Run
 
 SCRATCH = "scratch"
 PARTS = ("train", "test")
@@ -30,7 +33,7 @@ class OpenSet:
     dropped: pd.DataFrame
 
 
-def open_set(run: Run) -> OpenSet:
+def open_set(run: "Run") -> OpenSet:
     """The set that a run of notebook 05 asks for by its parameters."""
     wanted = run.params
     name, seed, most = wanted["dataset"], wanted["seed"], wanted["max_test"]
@@ -65,7 +68,7 @@ def _add_skipped(dropped: pd.DataFrame, tables: tuple[LabelledSet, LabelledSet])
     return pd.concat([*rows, dropped.assign(label=labels)], ignore_index=True)
 
 
-def _read_tables(run: Run) -> tuple[LabelledSet, LabelledSet]:
+def _read_tables(run: "Run") -> tuple[LabelledSet, LabelledSet]:
     """Training pool and test set of a simulated or a user's set."""
     name = run.params["dataset"]
     if name == "user":
@@ -83,7 +86,7 @@ def _read_tables(run: Run) -> tuple[LabelledSet, LabelledSet]:
     return read_labelled(folder / "train.tsv"), read_labelled(folder / "test.tsv")
 
 
-def open_models(run: Run) -> dict[str, Path | BertConfig]:
+def open_models(run: "Run") -> dict[str, Path | BertConfig]:
     """Name -> folder of every model, and the first one's network from random weights.
 
     Models are runs of 04 (named after the run) and folders of published checkpoints (named after
@@ -132,7 +135,7 @@ def show_rows(labelled: LabelledSet) -> pd.DataFrame:
     )
 
 
-def predict_new(run: Run, labelled: OpenSet, settings: Settings) -> pd.DataFrame:
+def predict_new(run: "Run", labelled: OpenSet, settings: Settings) -> pd.DataFrame:
     """Class probabilities of sequences without labels, by the first model tuned on most shots.
 
     Raises ValueError where the run has no model.
