@@ -69,15 +69,38 @@ def _add_engine(command: argparse.ArgumentParser) -> None:
     add("executor_arguments", nargs="*", metavar="-- OPTION", help="options for Snakemake")
 
 
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The command line's arguments; what follows `--` is Snakemake's, and only that.
+
+    Errors: ValueError for words that belong to no option, as in `--only 01 03`.
+    """
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    parser, rest = build_parser(), arguments[cut + 1 :]
+    given, extra = parser.parse_known_args(arguments[:cut])
+    extra = [*getattr(given, "executor_arguments", []), *extra]
+    if any(word.startswith("-") for word in extra):
+        parser.error(f"unrecognized arguments: {' '.join(extra)}")
+    if extra:
+        remedy = "options for Snakemake stand after --"
+        if given.command in ("run", "plan", "list"):
+            again = " ".join(f"--only {word}" for word in [*given.only, *extra])
+            remedy = f"to name several stages repeat --only ({again}); {remedy}"
+        raise ValueError(f"{' '.join(extra)}: belongs to no option of {given.command}; {remedy}")
+    if rest and given.command != "run":
+        raise ValueError(f"-- {' '.join(rest)}: only run takes options for Snakemake")
+    given.executor_arguments = rest
+    return given
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; status 0 well, 1 a stage failed, 2 the request was wrong, 130 interrupted.
 
     An error of the user is one sentence on standard error, never a traceback.
     """
-    given = build_parser().parse_args(arguments)
-    if getattr(given, "data_dir", None):
-        os.environ["GENOMELM_DATA"] = str(given.data_dir.expanduser().resolve())
     try:
+        given = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+        if getattr(given, "data_dir", None):
+            os.environ["GENOMELM_DATA"] = str(given.data_dir.expanduser().resolve())
         folder = paths.data_dir()
         if folder and not folder.is_dir():
             raise FileNotFoundError(f"the data folder {folder} (GENOMELM_DATA) does not exist")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from genomelm_utils.pipeline import engine
-from genomelm_utils.pipeline.cli import build_parser
+from genomelm_utils.pipeline.cli import parse_arguments
 from genomelm_utils.pipeline.execute import INTERRUPTED_STATUS
 from genomelm_utils.pipeline.graph import build_graph
 from genomelm_utils.pipeline.progress import Progress, format_duration, summarise_states
@@ -243,7 +243,7 @@ def test_the_resume_command_keeps_what_the_batch_was_started_with(chain, monkeyp
         "-- --slurm-status-command squeue"
     )
     assert job["resume"] == expected
-    given = build_parser().parse_args(shlex.split(job["resume"])[2:])
+    given = parse_arguments(shlex.split(job["resume"])[2:])
     assert (given.executor, given.executor_arguments) == tuple(asked.values())
     assert given.data_dir == chain.root / "my data"
     (folder / "snakemake.log").touch()
