@@ -279,10 +279,7 @@ def find_species(genomes: Sequence[Path], table: Path | None) -> list[str]:
         raise ValueError(f"two genome files are named {doubled.iloc[0]!r}; rename one of them")
     if table is None:
         return [genome_name(path) for path in genomes]
-    try:
-        rows = read_species_table(table)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise ValueError(f"{table} is no tab-separated table: {error}") from error
+    rows = read_species_table(table)
     species_of = {Path(f).name: s for f, s in zip(rows["file"], rows["species"], strict=True)}
     unknown = [path.name for path in genomes if path.name not in species_of]
     if unknown:

@@ -14,9 +14,11 @@ window touches. It says when training stops helping, not how well unseen species
 Shape suffixes: G genomes, N records, R runs.
 """
 
+import gzip
 import hashlib
 import json
 import logging
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +38,11 @@ PARTS = ("train", "valid", "test")
 TOGETHER_MARK = "|"  # between the names of species in one text
 _NO_SOFT = np.empty((0, 2), dtype=np.int64)
 _TABLES = ("genomes.csv", "records.csv")
+# what pandas raises for an empty file, rows of other lengths, bytes that are no text, a broken gzip
+_NO_TABLE = (
+    *(pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError),
+    *(EOFError, zlib.error, gzip.BadGzipFile),
+)
 _SUFFIXES = (".gz", ".fna", ".fa", ".fasta", ".fas")
 
 
@@ -161,21 +168,36 @@ def read_species_table(path: str | Path) -> pd.DataFrame:
     Raises ValueError for missing columns, an empty species, or a file named twice.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file, expected a table of species")
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    missing = [name for name in ("file", "species") if name not in table]
-    if missing:
-        raise ValueError(
-            f"{path}: no column {' and '.join(missing)}, found {', '.join(table.columns)}; "
-            "expected tab-separated columns file and species"
-        )
+    table = read_tsv(path, ("file", "species"), "a table of species")
     empty = table.index[table["species"].str.strip() == ""]
     if len(empty):
         raise ValueError(f"{path}, line {empty[0] + 2}: {table['file'][empty[0]]!r} has no species")
     doubled = table.loc[table["file"].duplicated(), "file"]
     if len(doubled):
         raise ValueError(f"{path}: {doubled.iloc[0]!r} stands in more than one row")
+    return table
+
+
+def read_tsv(path: Path, columns: Sequence[str], what: str) -> pd.DataFrame:
+    """A tab-separated table, plain or gzipped by its name, all fields text, with these columns.
+
+    Raises FileNotFoundError and ValueError naming the file, `what` it should be, and what it lacks.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file, expected {what}")
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except _NO_TABLE as error:
+        raise ValueError(
+            f"{path} is no tab-separated table ({error}); expected {what} with the columns "
+            f"{' and '.join(columns)}"
+        ) from error
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise ValueError(
+            f"{path}: no column {' and '.join(missing)}, found {', '.join(table.columns)}; "
+            f"expected tab-separated columns {' and '.join(columns)}"
+        )
     return table
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from genomelm_utils.datasets.derive import read_content
 from genomelm_utils.datasets.labelled import decode_texts
-from genomelm_utils.datasets.species import GenomeSet
+from genomelm_utils.datasets.species import GenomeSet, read_tsv
 from genomelm_utils.sequences.alphabet import N_BASES, reverse_complement
 from genomelm_utils.sequences.fasta import read_fasta
 
@@ -214,15 +214,7 @@ def read_contigs(fasta: str | Path, truth: str | Path) -> Contigs:
 
 def _read_truth(path: Path) -> pd.DataFrame:
     """Columns species and genome, by contig."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file, expected a table of contigs and species")
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    missing = [name for name in ("contig", "species") if name not in table]
-    if missing:
-        raise ValueError(
-            f"{path}: no column {' and '.join(missing)}, found {', '.join(table.columns)}; "
-            "expected tab-separated columns contig and species"
-        )
+    table = read_tsv(path, ("contig", "species"), "a table of contigs and species")
     doubled = table.loc[table["contig"].duplicated(), "contig"]
     if len(doubled):
         raise ValueError(f"{path}: {doubled.iloc[0]!r} stands in more than one row")

@@ -169,12 +169,22 @@ def test_damage_is_noticed(small_set):
         ("file\tname\nx\ty\n", "no column species, found file, name"),
         ("file\tspecies\nx\t\n", "line 2: 'x' has no species"),
         ("file\tspecies\nx\ta\nx\tb\n", "'x' stands in more than one row"),
+        ("", r"t\.tsv is no tab-separated table \(.*\); expected a table of species with"),
+        ("file\tspecies\nx\ta\tb\tc\ny\ta\tb\tc\td\n", r"t\.tsv is no tab-separated table"),
     ],
 )
 def test_wrong_species_tables_are_explained(tmp_path, text, message):
     (tmp_path / "t.tsv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_species_table(tmp_path / "t.tsv")
+
+
+@pytest.mark.parametrize("content", [b"file\tspecies\n\xff\xfe\ta\n", b"\x1f\x8bno"])
+def test_a_species_table_that_is_no_text_is_named(tmp_path, content):
+    path = tmp_path / ("t.tsv.gz" if content.startswith(b"\x1f") else "t.tsv")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"t\.tsv(\.gz)? is no tab-separated table"):
+        read_species_table(path)
 
 
 def test_real_species_table(data_dir):

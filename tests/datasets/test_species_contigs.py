@@ -145,6 +145,7 @@ def test_contigs_with_truth(tmp_path):
     [
         (">a\nAC\n>a\nGT\n", "contig\tspecies\na\tx\n", "two records are named 'a'"),
         (">a\nAC\n", "contig\tname\na\tx\n", "no column species, found contig, name"),
+        (">a\nAC\n", "", "is no tab-separated table"),
         (">a\nAC\n", "contig\tspecies\na\tx\na\ty\n", "'a' stands in more than one row"),
         (
             ">a\nAC\n",
