@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = (".npy", ".parquet")
 NAMES, SKIPPED, RECEIPT = ".names.csv", ".skipped.csv", ".json"  # beside the embeddings
+PARTIAL = ".partial"  # while it is written
 Write = Callable[[Block, np.ndarray], None]
 
 
@@ -78,7 +79,7 @@ def embed_file(
         reuse: leave an `out` made with the same key alone (see `embedding_cache`).
         options: those of `tasks.embedding.embed`. Longest first holds within a block.
     Errors: those of `sequences.stream.RecordStream`, before anything is computed; ValueError for
-    another suffix. An interrupted run leaves nothing under the name `out`.
+    another suffix. An interrupted run leaves what was there before as it was.
     """
     out = Path(out)
     if out.suffix not in SUFFIXES:
@@ -100,13 +101,12 @@ def embed_file(
         len(stream.skipped),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    _beside(out, RECEIPT).unlink(missing_ok=True)
-    stream.skipped.to_csv(_beside(out, SKIPPED), index=False, lineterminator="\n")
     with _writer(done) as write, open_bar(progress, total=stream.n_bases) as bar:
         for block in look_ahead(stream):
             write(block, embed(model, tokenizer, block.codes, progress=bar, **options))
         if stream.n_records != done.n_sequences:
             raise ValueError(f"{path} changed while it was read; start again")
+    stream.skipped.to_csv(_beside(out, SKIPPED), index=False, lineterminator="\n")
     described = {"key": key, **asdict(done), "path": out.name, "made_of": parts}
     write_json(_beside(out, RECEIPT), described)
     return done
@@ -154,19 +154,25 @@ def _beside(out: Path, suffix: str) -> Path:
 @contextmanager
 def _writer(done: EmbeddedFile) -> Iterator[Write]:
     """A function that appends a block; `done.path` appears when all blocks are written."""
-    partial = _beside(done.path, ".partial")
     kind = _write_npy if done.path.suffix == ".npy" else _write_parquet
+    partial, names = _beside(done.path, PARTIAL), _beside(done.path, NAMES + PARTIAL)
     try:
         with kind(done, partial) as write:
             yield write
+        # the old ones go first: at no time do embeddings stand beside names of others
+        _beside(done.path, RECEIPT).unlink(missing_ok=True)
+        done.path.unlink(missing_ok=True)
+        if names.is_file():
+            names.replace(_beside(done.path, NAMES))
         partial.replace(done.path)
     finally:
-        partial.unlink(missing_ok=True)
+        for file in (partial, names):
+            file.unlink(missing_ok=True)
 
 
 @contextmanager
 def _write_npy(done: EmbeddedFile, partial: Path) -> Iterator[Write]:
-    names = _beside(done.path, NAMES)
+    names = _beside(done.path, NAMES + PARTIAL)
     names.write_text("name,n_bases\n")
     shape = (done.n_sequences, done.width)
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}

@@ -99,23 +99,46 @@ def test_the_same_again_is_left_alone_and_other_settings_are_not(
     assert not embed_file(fasta, out, model, tokenizer, strands="both", reuse=False).reused
 
 
-def test_an_interrupted_run_leaves_nothing_under_the_name(
-    tmp_path, model, tokenizer, fasta, monkeypatch
-):
+def stop_at_third():
+    """`embed` that is interrupted in its third block."""
     calls = []
 
-    def fail_later(*args, **options):
+    def embed_or_stop(*args, **options):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
         return embed(*args, **options)
 
-    monkeypatch.setattr(embedding_files, "embed", fail_later)
+    return embed_or_stop
+
+
+def test_an_interrupted_run_leaves_nothing_under_the_name(
+    tmp_path, model, tokenizer, fasta, monkeypatch
+):
+    monkeypatch.setattr(embedding_files, "embed", stop_at_third())
     with pytest.raises(KeyboardInterrupt):
         embed_file(fasta, tmp_path / "x.npy", model, tokenizer, block_records=4)
     assert not (tmp_path / "x.npy").exists() and not list(tmp_path.glob("*.partial"))
     monkeypatch.undo()
     assert not embed_file(fasta, tmp_path / "x.npy", model, tokenizer).reused
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.parquet"])
+def test_an_interrupted_run_leaves_earlier_embeddings_and_their_names(
+    tmp_path, model, tokenizer, fasta, monkeypatch, name
+):
+    out = tmp_path / "made" / name
+    embed_file(fasta, out, model, tokenizer)
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+    monkeypatch.setattr(embedding_files, "embed", stop_at_third())
+    with pytest.raises(KeyboardInterrupt):
+        embed_file(fasta, out, model, tokenizer, min_bp=100, block_records=2)
+    assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
+    monkeypatch.undo()
+    assert embed_file(fasta, out, model, tokenizer).reused
+    shorter = embed_file(fasta, out, model, tokenizer, min_bp=100)
+    table, values = read_embeddings(out)
+    assert len(table) == len(values) == shorter.n_sequences < 25
 
 
 def test_mistakes_in_the_file_come_up_before_anything_is_computed(
