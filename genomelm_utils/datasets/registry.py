@@ -21,6 +21,7 @@ from pathlib import Path
 
 from genomelm_utils import paths
 from genomelm_utils.datasets import derive
+from genomelm_utils.sequences.genome import hash_content
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ COLUMNS = ("name", "content_sha256", "bytes", "sources", "licence", "transform",
 NOT_REPRODUCIBLE = "derived:not reproducible here"
 DOWNLOAD_RETRIES = 3  # further attempts after a failed one, 1, 2, 3 s apart
 TIMEOUT_S = 60
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def content_sha256(path: Path) -> str:
     known = _read_memory().get(str(path))
     if known and known[:2] == [status.st_size, status.st_mtime_ns]:
         return known[2]
-    found = _hash_file(path)
+    found = hash_content(path)
     _remember(path, [status.st_size, status.st_mtime_ns, found])
     return found
 
@@ -237,21 +237,6 @@ def _store(path: Path, content: bytes) -> Path:
         Path(part).unlink(missing_ok=True)
         raise
     return path
-
-
-def _hash_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as raw:
-        compressed = raw.read(2) == b"\x1f\x8b"
-    try:
-        with gzip.open(path) if compressed else path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(
-            f"{path}: truncated or damaged gzip file ({error}): copy or download it again"
-        ) from error
-    return digest.hexdigest()
 
 
 def _memory_file() -> Path:

@@ -17,6 +17,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -174,9 +175,17 @@ def _read_info(folder: Path) -> dict:
 
 
 def hash_content(path: str | Path) -> str:
-    """SHA-256 of a file's uncompressed content, as the data registry keeps it."""
+    """SHA-256 of a file's uncompressed content, as the data registry keeps it.
+
+    Errors: ValueError for a gzip file that is truncated or damaged.
+    """
     path = Path(path)
-    return _hash_file(path, gzip.open if is_gzip(path) else open)
+    try:
+        return _hash_file(path, gzip.open if is_gzip(path) else open)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(
+            f"{path}: truncated or damaged gzip file ({error}): copy or download it again"
+        ) from error
 
 
 def _hash_file(path: Path, opener=open) -> str:

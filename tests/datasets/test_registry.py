@@ -161,8 +161,8 @@ def test_an_unknown_name_is_answered_with_the_nearest(place):
 def test_hash_is_remembered_until_the_file_changes(place, monkeypatch):
     path = registry.fetch_file("a/packed.fa.gz")
     calls = []
-    real = registry._hash_file
-    monkeypatch.setattr(registry, "_hash_file", lambda p: calls.append(p) or real(p))
+    real = registry.hash_content
+    monkeypatch.setattr(registry, "hash_content", lambda p: calls.append(p) or real(p))
     assert registry.content_sha256(path) == hashlib.sha256(GOOD).hexdigest()
     assert registry.content_sha256(path) == hashlib.sha256(GOOD).hexdigest()
     n_first = len(calls)

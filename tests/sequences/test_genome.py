@@ -52,6 +52,12 @@ def test_sources_and_skipped_records_are_kept(store, two_files):
     assert store.info["sources"][1]["content_sha256"] == hash_content(plain)
 
 
+def test_a_truncated_gzip_file_has_no_hash(two_files):
+    two_files[1].write_bytes(two_files[1].read_bytes()[:-4])
+    with pytest.raises(ValueError, match=r"b\.fa\.gz: truncated or damaged gzip file"):
+        hash_content(two_files[1])
+
+
 def test_bases_are_mapped_not_read(store):
     assert isinstance(store.codes, np.memmap)
 
