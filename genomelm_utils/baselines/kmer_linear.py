@@ -7,14 +7,19 @@ from functools import partial
 
 import numpy as np
 
-from genomelm_utils.baselines.composition import gc_logistic, majority, stack_codes
+from genomelm_utils.baselines.composition import (
+    gc_logistic,
+    majority,
+    sequence_lengths,
+    stack_codes,
+)
+from genomelm_utils.baselines.word_counts import count_words
 from genomelm_utils.sequences.alphabet import N_BASES
-from genomelm_utils.sequences.kmers import kmer_codes, revcomp_codes
+from genomelm_utils.sequences.kmers import revcomp_codes
 from genomelm_utils.tasks.linear import logistic_probs
 from genomelm_utils.tasks.windows import Codes
 
 BASELINES = ("kmer4", "kmer6", "onehot", "gc", "majority")
-BLOCK_WORDS = 2**22  # windows counted at a time: bounds the temporary arrays to about 100 MB
 
 
 def kmer_counts(codes: Codes, k: int, *, both_strands: bool = False) -> np.ndarray:
@@ -25,18 +30,10 @@ def kmer_counts(codes: Codes, k: int, *, both_strands: bool = False) -> np.ndarr
     rows. both_strands: add the counts of the reverse complement, which makes rows independent of
     strand.
     """
-    if not 1 <= k <= 8:
-        raise ValueError(f"k is {k}, expected 1..8: a row has 4**k numbers")
-    matrix_SL = stack_codes(codes)
-    n_words = 4**k
-    counts_SK = np.empty((len(matrix_SL), n_words), dtype=np.float32)
-    step = max(1, BLOCK_WORDS // max(matrix_SL.shape[1], n_words))
-    for begin in range(0, len(matrix_SL), step):
-        words_SL = kmer_codes(matrix_SL[begin : begin + step], k).astype(np.int64)
-        n_rows = len(words_SL)
-        flat_SL = words_SL + n_words * np.arange(n_rows)[:, None]
-        counts = np.bincount(flat_SL[words_SL >= 0], minlength=n_rows * n_words)
-        counts_SK[begin : begin + n_rows] = counts.reshape(n_rows, n_words)
+    lengths_S = sequence_lengths(codes)
+    if len(lengths_S) and lengths_S.min() == 0:
+        raise ValueError(f"sequence {int(lengths_S.argmin())} (0-based) is empty")
+    counts_SK = count_words(codes, k)[0]
     return counts_SK + counts_SK[:, revcomp_codes(k)] if both_strands else counts_SK
 
 

@@ -12,17 +12,15 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from numba import njit
 
+from genomelm_utils.baselines.word_counts import count_words
 from genomelm_utils.sequences.alphabet import N_BASES
 from genomelm_utils.sequences.kmers import revcomp_codes
 from genomelm_utils.tasks.windows import Codes
 from genomelm_utils.tokenizers.kmer import N_SPECIAL, token_of_code
 
 K_TNF = 4
-MAX_K = 6  # a row has 4**k numbers
 KERNEL_ORDERS = ("acgt", "reference")
-_BLOCK_BASES = 2**25  # bases joined at a time: bounds the copy to 32 MiB (or one sequence)
 _TOLERANCE = 1e-9  # of unit vectors: rank decisions in float64, true residues are above 0.3
 
 
@@ -34,13 +32,13 @@ def tnf(codes: Codes, k: int = K_TNF) -> np.ndarray:
 
     Args:
         codes: base codes, uint8 [S, L] or a list of uint8 arrays of any lengths; nothing is padded.
-        k: 1..6.
+        k: 1..8.
 
     Raises:
         ValueError: no sequence, not base codes, or a sequence without k definite bases in a row
             (its index, 0-based, is named; `find_countable` tells them apart beforehand).
     """
-    freq_SK, n_windows_S = _frequencies(codes, k)
+    freq_SK, n_windows_S = count_words(codes, k, as_shares=True)
     empty = np.flatnonzero(n_windows_S == 0)
     if len(empty):
         raise ValueError(
@@ -126,7 +124,7 @@ def find_countable(
 
     skipped: DataFrame(name, reason), names are indices (0-based) where none are given.
     """
-    kept_S = _frequencies(codes, k)[1] > 0
+    kept_S = count_words(codes, k)[1] > 0
     if names is not None and len(names) != len(kept_S):
         raise ValueError(f"{len(names)} names for {len(kept_S)} sequences, expected one for each")
     rows = [
@@ -137,67 +135,6 @@ def find_countable(
         for i in np.flatnonzero(~kept_S)
     ]
     return kept_S, pd.DataFrame(rows, columns=["name", "reason"])
-
-
-def _frequencies(codes: Codes, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frequencies float32 [S, 4**k], zeros where there is nothing to count; windows int64 [S]."""
-    if not 1 <= k <= MAX_K:
-        raise ValueError(f"k is {k}, expected 1..{MAX_K}: a row has 4**k numbers")
-    lengths_S = _checked_lengths(codes)
-    freq_SK = np.zeros((len(lengths_S), N_BASES**k), dtype=np.float32)
-    n_windows_S = np.zeros(len(lengths_S), dtype=np.int64)
-    ends_S = np.cumsum(lengths_S)
-    begin = 0
-    while begin < len(lengths_S):
-        before = ends_S[begin] - lengths_S[begin]
-        end = max(begin + 1, int(np.searchsorted(ends_S, before + _BLOCK_BASES, side="right")))
-        joined = np.concatenate(codes[begin:end])
-        starts = np.concatenate([[0], ends_S[begin:end] - before])
-        _fill_frequencies(joined, starts, k, freq_SK[begin:end], n_windows_S[begin:end])
-        begin = end
-    return freq_SK, n_windows_S
-
-
-def _checked_lengths(codes: Codes) -> np.ndarray:
-    """Bases of each sequence, int64 [S]; ValueError for what is not base codes."""
-    if len(codes) == 0:
-        raise ValueError("there is no sequence, expected at least one")
-    for i, one in enumerate(codes):
-        if not isinstance(one, np.ndarray) or one.dtype != np.uint8 or one.ndim != 1:
-            found = f"{one.dtype} {one.shape}" if isinstance(one, np.ndarray) else type(one)
-            raise ValueError(
-                f"sequence {i} (0-based) is {found}, expected a uint8 array of base codes; encode "
-                "text with sequences.alphabet.encode"
-            )
-    return np.array([len(one) for one in codes], dtype=np.int64)
-
-
-@njit(cache=True, nogil=True)
-def _fill_frequencies(codes, starts, k, freq_SK, n_windows_S):  # pragma: no cover
-    """Rolls one word through each sequence; an ambiguous base empties it.
-
-    One thread, without the interpreter lock: batches are made in a background thread, where the
-    thread pools of a parallel loop are not safe.
-    """
-    mask = np.uint32((1 << (2 * k)) - 1)
-    table = np.zeros(freq_SK.shape[1], np.int64)
-    for s in range(len(starts) - 1):
-        table[:] = 0
-        word, n_definite, n_windows = np.uint32(0), 0, 0
-        for i in range(starts[s], starts[s + 1]):
-            base = codes[np.uint64(i)]
-            if base > 3:
-                n_definite = 0
-            else:
-                word = ((word << np.uint32(2)) | np.uint32(base)) & mask
-                n_definite += 1
-                if n_definite >= k:
-                    table[np.uint64(word)] += 1
-                    n_windows += 1
-        n_windows_S[s] = n_windows
-        if n_windows:
-            for w in range(len(table)):
-                freq_SK[s, w] = table[w] / n_windows
 
 
 def _constraints() -> np.ndarray:

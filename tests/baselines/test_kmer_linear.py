@@ -54,7 +54,7 @@ def test_counts_of_both_strands_do_not_depend_on_strand(rng):
 def test_counting_in_blocks_changes_nothing(rng, monkeypatch):
     codes = rng.integers(0, 5, size=(11, 50)).astype(np.uint8)
     whole = kmer_counts(codes, 4)
-    monkeypatch.setattr("genomelm_utils.baselines.kmer_linear.BLOCK_WORDS", 600)
+    monkeypatch.setattr("genomelm_utils.baselines.word_counts.BLOCK_BASES", 120)
     assert (kmer_counts(codes, 4) == whole).all()
 
 
@@ -88,6 +88,10 @@ def test_wrong_input_says_what_is_wrong(rng):
         baseline_probs("kmer4", (codes, [1, 1, 1]), codes)
     with pytest.raises(ValueError, match="uint8 base codes"):
         kmer_counts(codes.astype(np.int64), 4)
+    with pytest.raises(ValueError, match=r"sequence 2 .* holds 15, expected .* 0\.\.14"):
+        kmer_counts([codes[0], codes[1], np.full(9, 15, dtype=np.uint8)], 4)
+    with pytest.raises(ValueError, match=r"sequence 1 \(0-based\) is empty"):
+        kmer_counts([codes[0], codes[1][:0]], 4)
     with pytest.raises(ValueError, match=r"1\.\.8"):
         kmer_counts(codes, 9)
 
