@@ -305,7 +305,7 @@ def plot_species_training(history: pd.DataFrame, axes: Sequence[Axes]) -> Sequen
             if i:
                 ax.axvline(part["total_step"].min(), color=OKABE_ITO["grey"], ls=":", lw=0.8)
         ax.set(xlabel="optimiser step", ylabel=name)
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.06 * factor * shown[column].max())
     return axes
 
 
