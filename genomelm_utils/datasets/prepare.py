@@ -63,9 +63,9 @@ def prepare(
     n_per_class: int,
     word_bp: int,
     seed: int,
-    n_species: int = 14,
-    species_bp: int = 300_000,
-    n_train: int = 8,
+    n_species: int = 54,
+    species_bp: int = 100_000,
+    n_train: int = 48,
     together: Sequence[str] = (),
 ) -> Prepared:
     """The data of one run of 01, under `folder`.
