@@ -96,21 +96,24 @@ def build_encoder(
     *,
     dropout: float,
     seed: int,
-    init_std: float = 0.0,
+    layer_scale: float = 1.0,
 ) -> AlibiBertModel:
     """The encoder that training starts from: of a folder (`start`), or with random weights.
 
-    init_std: standard deviation of the random weights; 0: the preset's. Small weights make a
-    network begin as the mean of its token embeddings, from which few steps lead further than from
-    layers that mix tokens at random.
+    layer_scale: factor on the layers' random weight matrices. With a small one the network begins
+    as the mean of its token embeddings, from which few steps lead further than from layers that
+    mix tokens at random.
     Raises: ValueError when the folder's model has another vocabulary than the tokenizer.
     """
     if start is None:
-        changes = {"initializer_range": init_std} if init_std else {}
-        config = alibi_config(preset, vocab_size=vocab_size, hidden_dropout_prob=dropout, **changes)
-        with torch.random.fork_rng(devices=[]):
+        config = alibi_config(preset, vocab_size=vocab_size, hidden_dropout_prob=dropout)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.default_generator.manual_seed(seed)
-            return AlibiBertModel(config).eval()
+            model = AlibiBertModel(config).eval()
+            for weight in model.encoder.parameters():
+                if weight.dim() == 2:
+                    weight *= layer_scale
+        return model
     model = load_alibi(start, "encoder")
     if model.config.vocab_size != vocab_size:
         raise ValueError(

@@ -96,6 +96,7 @@ def train_species(
     temperature: float = TEMPERATURE,
     head_dim: int = HEAD_DIM,
     head_lr_factor: float = 100.0,
+    layer_lr_factor: float = 1.0,
     peak_lr: float = 3e-6,
     schedule: str = "linear",
     warmup_share: float = 0.1,
@@ -142,6 +143,7 @@ def train_species(
         method: see `tasks.views.make_views`. strands: see `contrastive_batches.PairBatches`.
         head_dim: of the projection; 0: none, the embeddings themselves are compared. From random
             weights and few genomes a projection learns what the embedding then lacks.
+        layer_lr_factor: learning rate of the layers over that of the token embeddings.
         warmup_share: of each phase's steps, [0, 1).
         monitor: `loss` or `accuracy`, see `species_validation.validate_pairs`.
         schedule, weight_decay, clip_norm, eval_every, save_every, log_every, keep, precision,
@@ -175,7 +177,10 @@ def train_species(
         "peak_lr": peak_lr,
         "schedule": schedule,
         "weight_decay": weight_decay,
-        "lr_scales": {"head.": head_lr_factor} if head_dim else None,
+        "lr_scales": {
+            "model.encoder.": layer_lr_factor,
+            **({"head.": head_lr_factor} if head_dim else {}),
+        },
         "clip_norm": clip_norm,
         "eval_every": eval_every,
         "save_every": save_every,

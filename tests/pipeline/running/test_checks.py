@@ -96,8 +96,8 @@ def test_shipped_profiles_pass(name):
             "01_data/simulated.files is [], expected labelled tables, or folders of them",
         ),
         (
-            ["01_data/species.n_train=14"],
-            "01_data/species.n_train is 14, expected below n_species (14): some have to be left",
+            ["01_data/species.n_train=54"],
+            "01_data/species.n_train is 54, expected below n_species (54): some have to be left",
         ),
         (
             ["01_data/species.files=[genomes/bacteria/]"],
