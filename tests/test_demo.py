@@ -85,6 +85,7 @@ RUNS = {
 FEWSHOT = {"05_fewshot/promoter", "05_fewshot/splice"}
 FIGURES = {"13_figures/default"}
 TOKENIZERS = {"03_tokenizers/default", "03_tokenizers/species"}
+SPECIES = {"09_species_pretraining/default", "10_clustering_binning/default"}
 PRETRAINING = {name for name in RUNS if name.startswith("04")}
 #: Tables with a header alone: nothing is dropped from a simulated set, one draw has no pair.
 MAY_BE_EMPTY = {"dropped", "defects", "overlaps", "paired", "skipped", "fewshot_skipped"}
@@ -279,7 +280,13 @@ def test_verify_finds_every_output_as_the_receipt_recorded_it(demo):
         ),
         ("02_pmi_ranking.min_count=2", {"02_pmi_ranking/default", *PRETRAINING, *FEWSHOT, *FIGURES},
          "parameters (min_count: 1 -> 2)"),
-        ("03_tokenizers.ks=[3]", TOKENIZERS, "parameters (ks: [3, 6] -> [3])"),
+        ("03_tokenizers.ks=[3]", {*TOKENIZERS, *SPECIES, *FIGURES},
+         "parameters (ks: [3, 6] -> [3])"),
+        (
+            "10_clustering_binning.seeds=3",
+            {"10_clustering_binning/default", *FIGURES},
+            "parameters (seeds: 2 -> 3)",
+        ),
         ("01_data.n_per_class=61", RUNS - {"00_environment/default"},
          "parameters (n_per_class: 60 -> 61)"),
     ],
@@ -343,7 +350,9 @@ def test_changed_notebook_code_and_changed_words(demo):
         path.write_text(text.replace("**Question.**", "**What is asked.**"))
         assert demo.would_run() == {}
         path.write_text(text.replace("n_bases=12", "n_bases=13"))
-        assert demo.would_run() == dict.fromkeys(TOKENIZERS, "notebook code")
+        reasons = demo.would_run()
+        assert set(reasons) == {*TOKENIZERS, *SPECIES, *FIGURES}
+        assert {reasons[name] for name in TOKENIZERS} == {"notebook code"}
     finally:
         path.write_text(text)
 
