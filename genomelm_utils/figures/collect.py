@@ -106,15 +106,6 @@ def draw_each(
         ax.set_title(str(name))
 
 
-def legend_of(axes: np.ndarray) -> tuple[list, list]:
-    """Handles and labels of all axes, each label once."""
-    found = {}
-    for ax in axes.flat:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    return list(found.values()), list(found)
-
-
 def describe_agreement(agreement: pd.DataFrame) -> str:
     """A sentence per ranking run: how far the corrected ranking agrees with the other one."""
     sentences = []

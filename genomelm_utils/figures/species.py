@@ -2,7 +2,7 @@
 
 Tables have `method` (how it was embedded, which gives colour and marker) and `label` (what it is
 called; `species_methods.label_methods` fills it in). No plot makes a legend of its own: panels
-share one, `fig.legend(*collect.legend_of(axes), loc="outside lower center", ncols=3)`.
+share one, `fig.legend(*legend_of(axes), loc="outside lower center", ncols=3)`.
 """
 
 from collections.abc import Sequence

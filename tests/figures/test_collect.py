@@ -23,7 +23,6 @@ from genomelm_utils.figures.collect import (
     draw_each,
     gather,
     grid_for,
-    legend_of,
     main_layout,
     main_rows,
     over_species,
@@ -31,6 +30,7 @@ from genomelm_utils.figures.collect import (
     publish,
     to_markdown,
 )
+from genomelm_utils.figures.legend import legend_of
 from genomelm_utils.figures.species import describe_recovered
 from genomelm_utils.pipeline.context import Parent
 

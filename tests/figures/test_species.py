@@ -10,7 +10,7 @@ from genomelm_utils.evaluation.binning_scores import honest_scores, recovered_cu
 from genomelm_utils.evaluation.clustering import cluster_intervals
 from genomelm_utils.evaluation.projection import project_methods
 from genomelm_utils.evaluation.statistics import Comparison
-from genomelm_utils.figures.collect import legend_of
+from genomelm_utils.figures.legend import legend_of
 from genomelm_utils.figures.methods import LOOKS, species_styles
 from genomelm_utils.figures.species import (
     describe_ari,
