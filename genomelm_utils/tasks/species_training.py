@@ -70,8 +70,9 @@ class Trained:
     """What a training leaves: the model (that handed in, in evaluation mode) and its records.
 
     history: the rows of all phases' `fit`, with `phase` (from 1) and `total_step`. phases: one row
-    per phase: objective, steps, the validation before it, its best step and what was reached there.
-    final: folder with model, tokenizer and projection.
+    per phase: objective, steps, the validation before it, its best step and what was reached there
+    (missing where no validation was finite: then the phase ends with its last weights), and the
+    checkpoint it ends with. final: folder with model, tokenizer and projection.
     """
 
     model: AlibiBertModel
@@ -333,8 +334,9 @@ def _describe_phases(phases: Sequence[Phase], results: Sequence[FitResult]) -> p
     """One row per phase: its settings, the validation before it and at its best step."""
     rows, first_step = [], 0
     for number, (phase, result) in enumerate(zip(phases, results, strict=True), start=1):
-        by_step = result.history.set_index("step")
-        found = {"start": by_step.loc[0], "best": by_step.loc[result.best_step]}
+        # without a finite validation no step is the best: its values are missing
+        by_step = result.history.set_index("step").reindex([0, result.best_step])
+        found = {"start": by_step.iloc[0], "best": by_step.iloc[1]}
         rows.append(
             {
                 "phase": number,
@@ -346,11 +348,11 @@ def _describe_phases(phases: Sequence[Phase], results: Sequence[FitResult]) -> p
                     f"{k}_{name}": v[f"valid_{name}"] for name in MONITORS for k, v in found.items()
                 },
                 "wall_s": result.history["wall_s"].iloc[-1],
-                "checkpoint": result.best_checkpoint.name,
+                "checkpoint": (result.best_checkpoint or result.checkpoint).name,
             }
         )
         first_step += phase.steps
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"best_step": "Int64"})
 
 
 def _check(monitor: str, phase_start: str, warmup_share: float) -> None:

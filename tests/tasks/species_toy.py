@@ -57,13 +57,15 @@ class Toy:
             torch.manual_seed(seed)
             return AlibiBertModel(config)
 
-    def train(self, model: AlibiBertModel, folder: Path, pairs=None, **changes) -> Trained:
+    def train(
+        self, model: AlibiBertModel, folder: Path, pairs=None, valid=None, **changes
+    ) -> Trained:
         settings = {**SETTINGS, **changes}
         return train_species(
             model,
             self.tokenizer,
             pairs or self.sampler(),
-            self.sampler("valid"),
+            valid or self.sampler("valid"),
             folder=folder,
             **settings,
         )

@@ -13,7 +13,9 @@ import pytest
 import torch
 from species_toy import SETTINGS, Toy, make_toy, weights_of
 
+from genomelm_utils.datasets.species_pairs import PairSampler
 from genomelm_utils.models.alibi_bert import AlibiBertModel
+from genomelm_utils.tasks import species_training
 from genomelm_utils.tasks.contrastive import NO_SPECIES, ContrastiveTask, read_con_weights
 from genomelm_utils.tasks.species_training import Phase, count_kept_steps, curriculum
 from genomelm_utils.tasks.species_validation import (
@@ -109,10 +111,37 @@ def test_a_later_worse_validation_is_not_the_result(toy, tmp_path):
 
 
 def test_training_learns_to_tell_species_apart(toy, tmp_path):
-    result = toy.train(toy.model(), tmp_path, phases=[Phase("weighted_simclr", 40)], eval_every=20)
+    """Better than the random network it started from, at pairs it was not trained on."""
+    settings = {"batch_pairs": 16, "head_dim": 0, "peak_lr": 5e-3, "eval_every": 20}
+    valid = PairSampler(toy.genomes, "train", lengths_bp=(200,), seed=2)
+    phases = [Phase("weighted_simclr", 60)]
+    result = toy.train(
+        toy.model(), tmp_path, valid=valid, phases=phases, n_valid_pairs=96, **settings
+    )
     row = result.phases.iloc[0]
     assert row["best_loss"] < row["start_loss"]
-    assert row["best_accuracy"] > 1 / 6
+    assert row["best_accuracy"] > row["start_accuracy"] + 0.05
+
+
+def test_without_a_finite_validation_the_last_weights_stay(toy, tmp_path, monkeypatch, caplog):
+    def fail(*_) -> dict[str, float]:
+        return {"loss": float("nan"), "accuracy": 0.25}
+
+    monkeypatch.setattr(species_training, "validate_pairs", fail)
+    result = toy.train(toy.model(), tmp_path, eval_every=1)
+    assert "no validation was finite: the last weights are kept" in caplog.text
+    phases = result.phases
+    assert phases["best_step"].isna().all()
+    assert phases[["start_loss", "best_loss", "best_accuracy"]].isna().all(axis=None)
+    assert phases["start_accuracy"].tolist() == [0.25, 0.25]
+    assert phases["steps_made"].tolist() == [2, 4]
+    assert phases["checkpoint"].tolist() == ["step-00000002", "step-00000004"]
+    kept = ckpt.checkpoints_dir(tmp_path / "phase-2-mix") / "step-00000004"
+    last = AlibiBertModel.from_pretrained(kept)
+    assert torch.equal(weights_of(last), weights_of(result.model))
+    assert torch.equal(weights_of(last), weights_of(AlibiBertModel.from_pretrained(result.final)))
+    assert not torch.equal(weights_of(last), weights_of(toy.model()))
+    pd.testing.assert_frame_equal(toy.train(toy.model(), tmp_path, eval_every=1).phases, phases)
 
 
 # ---- resuming
