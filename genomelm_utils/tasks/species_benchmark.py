@@ -21,7 +21,11 @@ from genomelm_utils.evaluation.binning_scores import (
     recovered_curve,
     reference_scores,
 )
-from genomelm_utils.evaluation.binning_threshold import MIN_PAIRS, split_threshold
+from genomelm_utils.evaluation.binning_threshold import (
+    MIN_PAIRS,
+    labelled_threshold,
+    split_threshold,
+)
 from genomelm_utils.evaluation.clustering import (
     UNITS,
     cluster_intervals,
@@ -137,13 +141,22 @@ class SpeciesFewShot(NamedTuple):
 
 
 def classify_methods(
-    features: Features, species: Sequence[str], *, shots: Sequence[int], n_seeds: int
+    features: Features,
+    species: Sequence[str],
+    *,
+    shots: Sequence[int],
+    n_seeds: int,
+    protocol: str = "corrected",
 ) -> SpeciesFewShot:
-    """Macro-F1 of a linear classifier from few labelled sequences, 95 % intervals over draws."""
+    """Macro-F1 of a linear classifier from few labelled sequences, 95 % intervals over draws.
+
+    protocol: `corrected` or `reference`, the `mode` of `few_shot_scores`.
+    """
+    options = {"shots": shots, "seeds": range(n_seeds), "mode": protocol}
     scores = []
     with one_thread():
         for method, features_SD in features.items():
-            found = few_shot_scores(features_SD, species, shots=shots, seeds=range(n_seeds))
+            found = few_shot_scores(features_SD, species, **options)
             scores.append(found.scores.assign(method=method))
     draws = _tidy(scores)
     table = interval_table(draws, by=[*KEYS, "shots"], value="macro_f1", draw="seed")
@@ -169,23 +182,37 @@ class SpeciesBins(NamedTuple):
 
 
 RECOVERED_F1 = 0.5  # the lowest threshold of the published figure
+PROTOCOLS = {"corrected": "fixed", "reference": "reference"}  # protocol -> mode of `bin_contigs`
 
 
 def bin_methods(
-    embedded: Embedded, contigs: Contigs, *, min_bp: int, min_bin_size: int, seed: int
+    embedded: Embedded,
+    contigs: Contigs,
+    *,
+    min_bp: int,
+    min_bin_size: int,
+    seed: int,
+    protocol: str = "corrected",
 ) -> SpeciesBins:
-    """Contigs of at least `min_bp` binned by every method, without labels.
+    """Contigs of at least `min_bp` binned by every method.
 
-    gamma is a method's own, from halves of contigs. Where it cannot be found (features that do not
-    tell halves of a contig from others) nothing is binned, and `why` says so. Species with fewer
-    contigs than a bin needs stay: for all methods alike they are not recovered.
+    gamma is a method's own. protocol `corrected`: without labels, from halves of contigs.
+    `reference`: from the species of the contigs (`labelled_threshold`), here of the very ones that
+    are binned, and with the released algorithm's slips (`bin_contigs`). Where gamma cannot be found
+    (features that do not tell halves of a contig from others) nothing is binned, and `why` says so.
+    Species with fewer contigs than a bin needs stay: for all methods alike they are not recovered.
+
+    Errors: ValueError for an unknown protocol.
     """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol is {protocol!r}, expected one of {', '.join(PROTOCOLS)}")
     long_S = contigs.lengths >= min_bp
-    n_pairs = len(next(iter(embedded.halves.values()))[0])
-    if n_pairs < MIN_PAIRS:
+    n_halves = len(next(iter(embedded.halves.values()))[0])
+    n_found = n_halves if protocol == "corrected" else int(long_S.sum())
+    if n_found < MIN_PAIRS:
         why_not = (
             f"Nothing was binned: the threshold takes at least {MIN_PAIRS} sequences of "
-            f"{min_bp:,} bp or more, found {n_pairs}."
+            f"{min_bp:,} bp or more, found {n_found}."
         )
         names = ["method", "n_bins_50_10", "n_bins_90_5", "n_species"]
         empty = label_methods(pd.DataFrame(columns=names))
@@ -195,7 +222,8 @@ def bin_methods(
     rows, curves = {}, {}
     for method, features_SD in embedded.features.items():
         rng = np.random.default_rng(seed)
-        gamma, why, bins_S = _bin(features_SD[long_S], embedded.halves[method], min_bin_size, rng)
+        given = features_SD[long_S], chosen.species, embedded.halves[method]
+        gamma, why, bins_S = _bin(*given, min_bin_size, rng, protocol)
         rows[method], f1_C = _score(chosen, bins_S)
         rows[method] = {"gamma": gamma, "why": why, "n_contigs": len(chosen)} | rows[method]
         curves[method] = recovered_curve(f1_C, rng)
@@ -209,16 +237,25 @@ def bin_methods(
 
 def _bin(
     features_SD: np.ndarray,
+    species: Sequence[str],
     halves: tuple[np.ndarray, np.ndarray],
     min_bin_size: int,
     rng: np.random.Generator,
+    protocol: str,
 ) -> tuple[float, str, np.ndarray]:
     """(gamma, where it comes from, bins int64 [S]); all unbinned where there is no gamma."""
+    unbinned_S = np.full(len(features_SD), -1)
     try:
-        gamma, why = split_threshold(*halves, rng)
+        if protocol == "reference":
+            gamma, why = labelled_threshold(features_SD, species)
+        else:
+            gamma, why = split_threshold(*halves, rng)
     except ValueError as error:  # told in the table: a method may fail where others do not
-        return np.nan, f"not binned: {error}", np.full(len(features_SD), -1)
-    return gamma, why, bin_contigs(features_SD, gamma, min_bin_size=min_bin_size).labels
+        return np.nan, f"not binned: {error}", unbinned_S
+    if not 0 < gamma < 1:  # of labelled features that are all alike
+        return np.nan, f"not binned: {why}, is {gamma:.7f}, expected one in (0, 1)", unbinned_S
+    options = {"mode": PROTOCOLS[protocol], "min_bin_size": min_bin_size}
+    return gamma, why, bin_contigs(features_SD, gamma, **options).labels
 
 
 def _score(contigs: Contigs, bins_S: np.ndarray) -> tuple[dict[str, float], np.ndarray]:

@@ -12,7 +12,11 @@ from genomelm_utils import paths
 from genomelm_utils.datasets.prepare import prepare
 from genomelm_utils.datasets.species import open_genome_set
 from genomelm_utils.datasets.species_contigs import Contigs
+from genomelm_utils.evaluation.binning import bin_contigs
+from genomelm_utils.evaluation.binning_scores import reference_scores
+from genomelm_utils.evaluation.binning_threshold import labelled_threshold
 from genomelm_utils.evaluation.clustering import cluster_scores
+from genomelm_utils.evaluation.species_classification import few_shot_scores
 from genomelm_utils.figures.species_verdict import describe_binning
 from genomelm_utils.models.alibi_bert import AlibiBertModel, alibi_config
 from genomelm_utils.pipeline.context import open_run
@@ -367,6 +371,47 @@ def test_bins_with_both_scores(toy):
         f"trained on pairs: mean F1 {reference:.3f} on binned contigs alone, as published, and "
         f"{best['f1']:.3f} with the {share:.0f} % of the bases that are in no bin"
     ) in text
+
+
+def test_the_released_protocol_reaches_the_classifier_and_the_bins(toy):
+    embedded, contigs = toy
+    features, species = embedded.features, contigs.species
+    options = {"shots": [1, 20], "n_seeds": 3}
+    released = classify_methods(features, species, protocol="reference", **options).table
+    alone = few_shot_scores(
+        features["canonical_tnf"], species, shots=[1, 20], seeds=range(3), mode="reference"
+    ).scores
+    assert (alone["n_shared"] > 0).all()  # 80 of the 20 sequences of a species are the test
+    rows = released[released["method"] == "canonical_tnf"].set_index("shots")["mean"]
+    for shots, part in alone.groupby("shots"):
+        assert rows[shots] == pytest.approx(part["macro_f1"].mean())
+    with pytest.raises(ValueError, match="ask for fewer shots"):
+        classify_methods(features, species, **options)  # 20 sequences, none left to test
+
+    sizes = {"min_bp": 300, "min_bin_size": 5, "seed": 1}
+    bins = bin_methods(embedded, contigs, protocol="reference", **sizes)
+    row = bins.table.set_index("method").loc["canonical_tnf"]
+    gamma, why = labelled_threshold(features["canonical_tnf"], species)
+    assert row[["gamma", "why"]].tolist() == [gamma, why]
+    labels = bin_contigs(features["canonical_tnf"], gamma, mode="reference", min_bin_size=5).labels
+    assert row["f1_reference"] == reference_scores(species, labels)["f1"].mean()
+    none = {m: (values[:0], values[:0]) for m, values in features.items()}
+    again = bin_methods(Embedded(features, none), contigs, protocol="reference", **sizes)
+    assert again.table.to_csv() == bins.table.to_csv()  # halves are not asked for
+    with pytest.raises(ValueError, match="'published', expected one of corrected, reference"):
+        bin_methods(embedded, contigs, protocol="published", **sizes)
+
+
+def test_labelled_features_without_a_threshold_are_not_binned(toy):
+    embedded, contigs = toy
+    sums = np.zeros((60, 3), np.float32)
+    sums[::2], sums[1::2] = [1, 0, 0], [-1, 0, 0]  # the mean of a species is zero
+    sizes = {"min_bp": 300, "min_bin_size": 5, "seed": 1}
+    given = Embedded({"canonical_tnf": sums}, embedded.halves)
+    row = bin_methods(given, contigs, protocol="reference", **sizes).table.iloc[0]
+    assert np.isnan(row["gamma"])
+    assert row["why"].endswith("is 0.0000000, expected one in (0, 1)")
+    assert row["n_bins"] == 0
 
 
 def test_a_method_without_a_threshold_is_told_and_bins_nothing(toy):
