@@ -228,6 +228,9 @@ def main(arguments: list[str] | None = None) -> int:
         if "out of memory" not in str(error):
             raise
         return _tell_error(given, f"{error}; take a smaller --window-bp or --device cpu", FAILED)
+    except MemoryError as error:
+        what = f" ({error})" if str(error) else ""
+        return _tell_error(given, f"out of memory{what}; give fewer sequences at a time", FAILED)
     except KeyboardInterrupt:
         return _tell_error(given, "interrupted, nothing was written", INTERRUPTED)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
@@ -237,7 +240,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> list[str]:
     from genomelm_utils import species_commands
     from genomelm_utils.species_binning import bin_file
+    from genomelm_utils.species_outputs import check_outputs
 
+    check_outputs(given)
     run = {
         "embed": species_commands.embed,
         "cluster": species_commands.cluster,

@@ -20,6 +20,8 @@ from genomelm_utils.species_inputs import (
     read_truth,
 )
 from genomelm_utils.species_outputs import (
+    BINS,
+    MATCHES,
     Output,
     open_output,
     tell_unlabelled,
@@ -60,7 +62,7 @@ def bin_file(given: argparse.Namespace) -> list[str]:
         table["bin"] = name_bins(binning.labels, binning.n_bins)
         bins, scores = describe_bins(truth, table, binning.labels, output)
         output.write_table(table)
-        output.write_table(bins, ".bins.tsv")
+        output.write_table(bins, BINS)
         output.write_skipped(features.skipped)
         found = {"gamma": gamma, "gamma_from": why, "n_bins": binning.n_bins}
         output.write_settings(given, **found, n_sequences=len(features), scores=scores)
@@ -144,7 +146,7 @@ def describe_bins(
     columns = ["bin", "species", "purity", "contamination", "completeness"]
     bins = bins.merge(honest.bins.assign(bin=names)[columns], on="bin", how="left")
     matched = honest.species.assign(bin=name_bins(honest.species["bin"].to_numpy(), len(bins)))
-    output.write_table(matched.round(6), ".species.tsv")
+    output.write_table(matched.round(6), MATCHES)
     return bins.round(6), honest.summary | {"f1_binned_only": float(f1_binned_only)}
 
 

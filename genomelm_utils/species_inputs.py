@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from genomelm_utils.species_outputs import SHOWN, Output, count_reasons, skipped_table
+from genomelm_utils.species_outputs import NAMES, SHOWN, Output, count_reasons, skipped_table
 
 if TYPE_CHECKING:
     import argparse
 
-NAMES = ".names.csv"  # beside a .npy, see `tasks.embedding_files`
 _WRITE_ROWS = 1 << 14
 EMBEDDED = (".npy", ".parquet")  # what holds embeddings; all else is read as sequences
 

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     import argparse
 
 SKIPPED, SETTINGS = ".skipped.tsv", ".json"  # beside every result
+NAMES = ".names.csv"  # beside a .npy, see `tasks.embedding_files`
+BINS, MATCHES = ".bins.tsv", ".species.tsv"  # beside bins
+SUFFIXES = ("", SETTINGS, SKIPPED, NAMES, BINS, MATCHES)  # of all that a command may write
 SHOWN = 10  # names in a message; all of them are in the table of skipped records
+_WRITTEN = ("out", "fasta_out", "cache")  # options that name what is written
 _PACKAGES = ("genomelm", "torch", "transformers", "numpy", "scikit-learn")
 
 
@@ -88,6 +92,20 @@ class Output:
         self.path(SETTINGS).write_text(f"{text}\n")
 
 
+def check_outputs(given: "argparse.Namespace") -> None:
+    """ValueError when the result, or a file beside it, would take the place of a file to read."""
+    if given.out is None:
+        return
+    read = {path.resolve(): path for path in _named_inputs(vars(given))}
+    for suffix in SUFFIXES:
+        path = given.out.with_name(given.out.name + suffix) if given.out.name else given.out
+        if path.resolve() in read:
+            raise ValueError(
+                f"--out is {given.out}, but {read[path.resolve()]} is an input and would be "
+                "overwritten; give --out another name"
+            )
+
+
 @contextmanager
 def open_output(out: Path) -> Iterator[Output]:
     """Inside: an `Output`. Its files move to their names on leaving, the main one last.
@@ -113,11 +131,18 @@ def _hash_inputs(asked: dict[str, Any]) -> dict[str, str]:
     """SHA-256 of every file that was named, and of every file of a model's folder."""
     from genomelm_utils.tasks.embedding_cache import hash_file
 
-    named = [path for value in asked.values() for path in np.atleast_1d(np.array(value, object))]
-    read = [path for path in named if isinstance(path, Path) and path != asked.get("out")]
-    if asked.get("model"):
+    return {str(path): hash_file(path) for path in _named_inputs(asked)}
+
+
+def _named_inputs(asked: dict[str, Any]) -> list[Path]:
+    """The files that are read: those named, the names beside embeddings, those of a model."""
+    inputs = [value for name, value in asked.items() if name not in _WRITTEN]
+    named = [path for value in inputs for path in np.atleast_1d(np.array(value, object))]
+    read = [path for path in named if isinstance(path, Path)]
+    read += [path.with_name(path.name + NAMES) for path in read if path.suffix == ".npy"]
+    if asked.get("model") and asked["model"].is_dir():
         read += sorted(asked["model"].iterdir())
-    return {str(path): hash_file(path) for path in read if path.is_file()}
+    return [path for path in read if path.is_file()]
 
 
 def _find_versions() -> dict[str, str]:

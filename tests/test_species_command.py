@@ -424,6 +424,44 @@ def test_an_error_is_one_sentence_and_leaves_nothing(run, what):
     assert not out.parent.exists() or not list(out.parent.iterdir())
 
 
+OVERWRITES = {
+    "input": (["cluster", "a/c.fa", *TNF, "--k", 3], "a/c.fa"),
+    "another spelling": (["cluster", "a/../a/c.fa", *TNF, "--k", 3], "a/c.fa"),
+    "a link": (["cluster", "a/link.fa", *TNF, "--k", 3], "a/c.fa"),
+    "truth": (["cluster", "a/c.fa", *TNF, "--truth", "a/t.tsv"], "a/t.tsv"),
+    "train": (["classify", "--train", "a/l.tsv", "--predict", "a/c.fa", *TNF], "a/l.tsv"),
+    "predict": (["classify", "--train", "a/l.tsv", "--predict", "a/c.fa", *TNF], "a/c.fa"),
+    "predict truth": (["classify", "--train", "a/l.tsv", "--predict", "a/c.fa", *TNF,
+                       "--predict-truth", "a/t.tsv"], "a/t.tsv"),
+    "genome": (["make-pairs", "a/l.fa", "a/c.fa", "--lengths-bp", 100], "a/c.fa"),
+    "table": (["make-pairs", "a/c.fa", "--species-table", "a/t.tsv"], "a/t.tsv"),
+    "names": (["cluster", "a/e.npy", "--k", 3], "a/e.npy.names.csv"),
+    "names beside": (["embed", "a/x.npy.names.csv", *TNF], "a/x.npy"),
+    "settings beside": (["cluster", "a/c.fa", "--model", "a/model", "--k", 3], "a/model/config"),
+    "bins beside": (["bin", "a/c.fa", *TNF, "--truth", "a/b.bins.tsv"], "a/b"),
+    "species beside": (["bin", "a/c.fa", *TNF, "--truth", "a/b.species.tsv"], "a/b"),
+    "skipped beside": (["bin", "a/c.fa", *TNF, "--truth", "a/b.skipped.tsv"], "a/b"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OVERWRITES)
+def test_what_is_read_is_never_overwritten(tmp_path, monkeypatch, capsys, what):
+    command, out = OVERWRITES[what]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a" / "model").mkdir(parents=True)
+    (tmp_path / "a" / "link.fa").symlink_to("c.fa")
+    names = ["c.fa", "l.fa", "l.tsv", "t.tsv", "e.npy", "e.npy.names.csv", "x.npy.names.csv"]
+    names += ["model/config.json", "b.bins.tsv", "b.species.tsv", "b.skipped.tsv"]
+    for name in names:
+        (tmp_path / "a" / name).write_text(f"mine, {name}")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    status = species.main([*map(str, command), "--out", out])
+    said = capsys.readouterr()
+    assert (status, said.out) == (2, "") and said.err.count("\n") == 1
+    assert "is an input and would be overwritten; give --out another name" in said.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 TRUTHS = {
     "columns": ("a\tb\n1\t2\n", "found the columns a, b; expected tab-separated columns contig"),
     "twice": ("contig\tspecies\nc01\tA\nc01\tB\n", "'c01' stands in more than one row"),
@@ -557,6 +595,47 @@ def test_no_space_and_no_permission_are_told(run, monkeypatch):
         monkeypatch.setattr(species_commands, "write_features", fail)
         found, _, _, said = run("embed", "contigs.fa.gz", *TNF, out="e.npy")
         assert found == status and said == f"embed: disk: {os.strerror(number)}\n"
+
+
+@pytest.mark.parametrize("text", ["", "Unable to allocate 9 EiB"])
+def test_too_little_memory_is_told(run, monkeypatch, text):
+    def fail(*_):
+        raise MemoryError(text)
+
+    monkeypatch.setattr(species_commands, "write_features", fail)
+    status, _, _, said = run("embed", "contigs.fa.gz", *TNF, out="e.npy")
+    assert status == 1 and said.startswith("embed: out of memory") and text in said
+
+
+NAME_FILES = {
+    "no names": ("contig,n_bases\na,5\nb,6\n", "no column 'name', found contig, n_bases"),
+    "no lengths": ("name\na\nb\n", "no column 'n_bases'"),
+    "text": ("name,n_bases\na,long\nb,6\n", "the column n_bases does not hold whole numbers"),
+    "gap": ("name,n_bases\na,\nb,6\n", "the column n_bases does not hold whole numbers"),
+    "twice": ("name,n_bases\na,5\na,6\n", "'a' stands in more than one row"),
+    "none": ("name,n_bases\n", "names no sequences"),
+    "more": ("name,n_bases\na,5\nb,6\nc,6\n", "2 rows and e.npy.names.csv 3 names"),
+    "empty": ("", "is no file of embeddings"),
+}
+
+
+@pytest.mark.parametrize("what", NAME_FILES)
+def test_a_bad_table_of_names_is_told(run, tmp_path, what):
+    text, message = NAME_FILES[what]
+    path = tmp_path / "e.npy"
+    np.save(path, np.ones((2, 3), np.float32))
+    (tmp_path / "e.npy.names.csv").write_text(text)
+    status, _, _, said = run("cluster", path, "--k", 2)
+    assert status == 2 and message in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("values", [np.ones(2), np.ones((2, 3), int), np.full((2, 2), "a")])
+def test_numbers_that_are_no_embeddings_are_told(run, tmp_path, values):
+    path = tmp_path / "e.npy"
+    np.save(path, values)
+    (tmp_path / "e.npy.names.csv").write_text("name,n_bases\na,5\nb,6\n")
+    status, _, _, said = run("cluster", path, "--k", 2)
+    assert status == 2 and "expected floating-point numbers" in said and said.count("\n") == 1
 
 
 def test_a_missing_package_is_told_before_anything_is_computed(run, monkeypatch):

@@ -115,24 +115,53 @@ def embed_file(
 def read_embeddings(path: str | Path, mmap: bool = False) -> tuple[pd.DataFrame, np.ndarray]:
     """(table, embeddings): name and n_bases of every record, and float32 [S, D] in that order.
 
-    mmap: leave a .npy file on disk (read-only).
+    mmap: leave a .npy file on disk (read-only); a .parquet file is read whole all the same.
+    Errors: FileNotFoundError; ValueError for columns or numbers that `embed_file` does not write,
+    names that stand twice, and as many names as there are not rows.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; make it with `embed`")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise FileNotFoundError(f"{path}: {what}, expected embeddings; make it with `embed`")
     if path.suffix == ".parquet":
         table = pd.read_parquet(path)
-        return table[["name", "n_bases"]], np.stack(table["embedding"].to_numpy())
+        _check_table(table, path, ("name", "n_bases", "embedding"))
+        values_SD = np.stack(table["embedding"].to_numpy())
+        _check_values(values_SD, path)
+        return table[["name", "n_bases"]], values_SD
     names = _beside(path, NAMES)
     if not names.is_file():
         raise FileNotFoundError(f"{path} has no names: expected {names.name} beside it")
     table = pd.read_csv(names, dtype={"name": str}, keep_default_na=False)
+    _check_table(table, names, ("name", "n_bases"))
     values_SD = np.load(path, mmap_mode="r" if mmap else None)
+    _check_values(values_SD, path)
     if len(table) != len(values_SD):
         raise ValueError(
             f"{path} has {len(values_SD)} rows and {names.name} {len(table)} names; embed again"
         )
     return table, values_SD
+
+
+def _check_table(table: pd.DataFrame, path: Path, columns: tuple[str, ...]) -> None:
+    if missing := [name for name in columns if name not in table]:
+        raise ValueError(
+            f"{path} has no column {missing[0]!r}, found {', '.join(map(str, table.columns))}; "
+            f"expected {', '.join(columns)}"
+        )
+    if not len(table):
+        raise ValueError(f"{path} names no sequences, expected at least one row")
+    if not pd.api.types.is_integer_dtype(table["n_bases"]):
+        raise ValueError(f"{path}: the column n_bases does not hold whole numbers in every row")
+    doubled = table.loc[table["name"].duplicated(), "name"]
+    if len(doubled):
+        raise ValueError(f"{path}: {doubled.iloc[0]!r} stands in more than one row")
+
+
+def _check_values(values: object, path: Path) -> None:
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind != "f":
+        found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "no array"
+        raise ValueError(f"{path} holds {found}, expected floating-point numbers, a row for each")
 
 
 def _find(out: Path, key: str) -> EmbeddedFile | None:

@@ -179,3 +179,21 @@ def test_a_file_that_grows_while_it_is_read_is_an_error(
     with pytest.raises(ValueError, match="changed while it was read"):
         embed_file(fasta, tmp_path / "x.npy", model, tokenizer)
     assert not (tmp_path / "x.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": None}, "no column 'name'"),
+        ({"embedding": None}, "no column 'embedding'"),
+        ({"n_bases": ["4", "5"]}, "n_bases does not hold whole numbers"),
+        ({"name": ["a", "a"]}, "'a' stands in more than one row"),
+        ({"embedding": ["x", "y"]}, "expected floating-point numbers"),
+    ],
+)
+def test_a_parquet_file_of_something_else_is_told(tmp_path, change, message):
+    columns = {"name": ["a", "b"], "n_bases": [4, 5], "embedding": [[0.5, 1.0], [2.0, 3.0]]}
+    columns = {name: value for name, value in (columns | change).items() if value is not None}
+    pd.DataFrame(columns).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match=message):
+        read_embeddings(tmp_path / "x.parquet")
