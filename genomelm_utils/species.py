@@ -18,6 +18,16 @@ MIN_BIN_BP = 2500  # Source: DNABERT-S bins contigs of 2,500 bp or more
 MIN_BIN_SIZE = 10  # Source: DNABERT-S
 MAX_BINS = 1000  # Source: DNABERT-S
 WINDOW_BP = 10_000  # Source: DNABERT-S was trained on pieces of 10,000 bp
+#: Options that only a model uses, and what they are when they are not given.
+MODEL_OPTIONS: dict[str, object] = {
+    "strands": "forward",
+    "window_bp": WINDOW_BP,
+    "overlap": 0.0,
+    "ambiguous": "unk",
+    "dtype": "auto",
+    "device": "auto",
+    "cache": None,
+}
 LENGTHS_BP = (500, 1000, 2000, 5000, 10_000, 20_000)
 #: Loggers that tell of records left out, which every command counts and names itself.
 READERS = (".stream", ".fasta", ".genome", ".species_contigs", ".species_pairs", "_pair_files")
@@ -116,10 +126,10 @@ def _add_make_pairs(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("genomes", type=Path, nargs="*", help="FASTA files, one genome each")
     add("--species-table", type=Path, metavar="TSV", help="species of the files")
-    add("--n", type=int, default=10_000, help="number of pairs [10000]")
+    add("--n", type=_positive, default=10_000, help="number of pairs [10000]")
     add(
         "--lengths-bp",
-        type=int,
+        type=_positive,
         nargs="+",
         default=list(LENGTHS_BP),
         metavar="BP",
@@ -148,8 +158,16 @@ def _add_seed(command: argparse.ArgumentParser) -> None:
 def _add_features(command: argparse.ArgumentParser, min_bp: int) -> None:
     """How sequences become numbers: the same for every command."""
     add = command.add_argument
-    add("--min-bp", type=int, default=min_bp, metavar="BP", help=f"leave out shorter [{min_bp}]")
-    group = command.add_argument_group("sequences as numbers")
+    add(
+        "--min-bp",
+        type=_positive,
+        default=min_bp,
+        metavar="BP",
+        help=f"leave out shorter [{min_bp}]",
+    )
+    group = command.add_argument_group(
+        "sequences as numbers", "The options below --features are of models."
+    )
     one = group.add_mutually_exclusive_group(required=command.prog.endswith(" embed"))
     one.add_argument("--model", type=Path, metavar="FOLDER", help="a model and its tokenizer")
     one.add_argument("--features", choices=FEATURES, help="4-mer composition, without a model")
@@ -157,26 +175,29 @@ def _add_features(command: argparse.ArgumentParser, min_bp: int) -> None:
     add(
         "--strands",
         choices=("forward", "both"),
-        default="forward",
         help="with both, a model reads the reverse complement too and the mean is taken [forward]",
     )
     add(
         "--window-bp",
         type=int,
-        default=WINDOW_BP,
         metavar="BP",
         help="a model reads longer sequences in windows and the mean is taken [10000]",
     )
-    add("--overlap", type=float, default=0.0, metavar="SHARE", help="of windows, 0 to 0.5 [0]")
+    add("--overlap", type=float, metavar="SHARE", help="of windows, 0 to 0.5 [0]")
     add(
         "--ambiguous",
         choices=("unk", "skip"),
-        default="unk",
         help="N and its kin are unknown tokens to a model, or left out [unk]",
     )
-    add("--dtype", choices=("auto", "fp32", "bf16"), default="auto", help="bf16 on CUDA [auto]")
-    add("--device", default="auto", help="cpu, cuda or cuda:1 [auto: CUDA if there is one]")
+    add("--dtype", choices=("auto", "fp32", "bf16"), help="bf16 on CUDA [auto]")
+    add("--device", help="cpu, cuda or cuda:1 [auto: CUDA if there is one]")
     add("--cache", type=Path, metavar="FOLDER", help="keep a model's embeddings for next time")
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text!r}, expected a whole number, 1 or more")
+    return int(text)
 
 
 def _gamma(text: str) -> float | str:
@@ -243,6 +264,8 @@ def _run(given: argparse.Namespace) -> list[str]:
     from genomelm_utils.species_outputs import check_outputs
 
     check_outputs(given)
+    if given.command != "make-pairs":
+        _settle_model_options(given)
     run = {
         "embed": species_commands.embed,
         "cluster": species_commands.cluster,
@@ -251,6 +274,17 @@ def _run(given: argparse.Namespace) -> list[str]:
         "make-pairs": species_commands.make_pairs,
     }
     return run[given.command](given)
+
+
+def _settle_model_options(given: argparse.Namespace) -> None:
+    """Defaults where there is a model; without one ValueError for options that would do nothing."""
+    asked = [name for name in MODEL_OPTIONS if getattr(given, name) is not None]
+    if asked and given.model is None:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+        strands = "; --features canonical_tnf counts both strands" if "strands" in asked else ""
+        raise ValueError(f"only a --model uses {options}: leave that out, or give one{strands}")
+    for name in set(MODEL_OPTIONS) - set(asked):
+        setattr(given, name, MODEL_OPTIONS[name] if given.model is not None else None)
 
 
 def _tell_error(given: argparse.Namespace, text: str, status: int) -> int:

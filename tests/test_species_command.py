@@ -408,8 +408,6 @@ ERRORS = {
     "folder": (["make-pairs", "model"], "model: a folder, give its FASTA files"),
     "long": (["make-pairs", "contigs.fa.gz", "--lengths-bp", 5000],
              "has room for two windows of 5000 bp"),
-    "no pairs": (["make-pairs", "contigs.fa.gz", "--lengths-bp", 100, "--n", 0],
-                 "0 pairs are asked for, expected at least one"),
     "same": (["make-pairs", "contigs.fa.gz", "../x/contigs.fa.gz"], "no such file"),
 }  # fmt: skip
 
@@ -554,6 +552,31 @@ def test_embeddings_are_not_embedded_and_not_mixed(run, labelled):
     assert status == 2 and "m.npy is no file of embeddings" in said
 
 
+MODEL_ONLY = [
+    ["--strands", "both"],
+    ["--window-bp", 5000],
+    ["--overlap", 0.2],
+    ["--ambiguous", "skip"],
+    ["--dtype", "fp32"],
+    ["--device", "cpu"],
+    ["--cache", "kept"],
+]
+
+
+@pytest.mark.parametrize("option", MODEL_ONLY)
+def test_what_only_a_model_uses_is_not_ignored_without_one(run, option):
+    for command in (["embed"], ["cluster", "--k", 3], ["bin"]):
+        status, out, _, said = run(*command, "contigs.fa.gz", *TNF, *option, out="x.npy")
+        assert status == 2 and f"only a --model uses {option[0]}: leave that out" in said
+        assert said.count("\n") == 1 and not out.parent.exists()
+        assert ("canonical_tnf counts both strands" in said) == (option[0] == "--strands")
+    status, *_, said = run("cluster", "contigs.fa.gz", "--k", 3, *option)
+    assert status == 2 and "only a --model uses" in said
+    assert {name.split("--")[1].replace("-", "_") for name, _ in MODEL_ONLY} == set(
+        species.MODEL_OPTIONS
+    )
+
+
 def test_names_of_genomes_must_be_told_apart_and_known(run, genomes, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
@@ -682,6 +705,16 @@ def test_every_command_shows_an_example(capsys, name):
         (["bin", "x.fa", "--out", "y.tsv", "--gamma", "high"], "expected auto or a number between"),
         (["bin", "x.fa", "--out", "y.tsv", "--seed", "-1"], "is '-1', expected a whole number"),
         ([], "the following arguments are required: command"),
+        (
+            ["embed", "x.fa", "--out", "y.npy", "--min-bp", "0"],
+            "is '0', expected a whole number, 1",
+        ),
+        (
+            ["bin", "x.fa", "--out", "y.tsv", "--min-bp", "-5"],
+            "is '-5', expected a whole number, 1",
+        ),
+        (["make-pairs", "x.fa", "--out", "y.csv", "--n", "0"], "--n: is '0', expected a whole"),
+        (["make-pairs", "x.fa", "--out", "y", "--lengths-bp", "0"], "--lengths-bp: is '0', expect"),
     ],
 )
 def test_a_wrong_request_is_told(capsys, command, message):
