@@ -66,6 +66,7 @@ def draw_mixing(
 
     Rows are mixed inside groups of consecutive rows, which are encoded together; a row can be its
     own partner. Weights are Beta(alpha, alpha), turned so that the row itself has at least half.
+    Only the partners depend on the groups (and with "replica" the layers).
 
     Args:
         n_pairs: rows of the whole batch. group: rows of a group; the last may be smaller.
@@ -78,14 +79,15 @@ def draw_mixing(
     """
     check_mixing(layer, n_layers, partner_index)
     rng = np.random.default_rng([seed, step, _MIXING])
+    # drawn before the permutations, so that they do not depend on the groups
+    common_layer = rng.integers(n_layers)
+    weight_B = rng.beta(alpha, alpha, size=n_pairs)
     starts = range(0, n_pairs, group)
     own = [rng.permutation(min(group, n_pairs - start)) for start in starts]
     partner_B = np.concatenate([start + rows for start, rows in zip(starts, own, strict=True)])
-    weight_B = rng.beta(alpha, alpha, size=n_pairs)
-    drawn = rng.integers(n_layers, size=len(own))
-    if partner_index == "global":
-        drawn[:] = drawn[0]
-    layers = drawn if layer == MANIFOLD else np.full(len(own), layer)
+    layers = np.full(len(own), common_layer if layer == MANIFOLD else layer)
+    if layer == MANIFOLD and partner_index == "replica":
+        layers = rng.integers(n_layers, size=len(own))
     label_B = partner_B if partner_index == "global" else np.concatenate(own)
     return MixingDraw(
         torch.from_numpy(partner_B),
@@ -115,7 +117,8 @@ class PairBatches:
         pairs: where the windows come from.
         tokenizer: of `tokenizers.bpe`.
         batch_pairs: pairs of the whole batch. n_processes: pieces that it is cut into.
-        chunk_pairs: pairs that are encoded, and mixed, together; 0: a process's share.
+        chunk_pairs: pairs that are encoded, and mixed, together; 0: a process's share, which is
+            refused for mixtures in several processes (`check_mixing_groups`).
         max_tokens: longer rows are cut, [CLS] and [SEP] included.
         n_layers: of the model; given, batches come with what mixing needs.
         mix_layer, mix_alpha, partner_index: as in `draw_mixing`.
@@ -124,7 +127,8 @@ class PairBatches:
         strands: one of `STRANDS`. With both, as contigs are embedded later, the network need not
             learn that strands mean the same, at twice the work; "forward" is the published way.
         ambiguous: as in `tokenizers.bpe.tokenize_codes`.
-    Raises: ValueError when the batch cannot be cut into equal shares, or these into whole chunks.
+    Raises: ValueError when the batch cannot be cut into equal shares, or these into whole chunks,
+        or partners would depend on the number of processes.
     """
 
     def __init__(
@@ -162,6 +166,7 @@ class PairBatches:
         self.mixing: Callable[[int], MixingDraw] | None = None
         if n_layers is not None:
             check_mixing(mix_layer, n_layers, partner_index)
+            check_mixing_groups(self.share, n_processes, chunk_pairs)
             self.mixing = lambda step: draw_mixing(
                 batch_pairs,
                 self.chunk,
@@ -241,3 +246,16 @@ def check_shares(batch_pairs: int, n_processes: int, chunk_pairs: int) -> int:
             f"of the {n_processes} processes: rows are mixed inside chunks"
         )
     return share
+
+
+def check_mixing_groups(share: int, n_processes: int, chunk_pairs: int) -> None:
+    """Nothing where partners do not depend on the number of processes; else ValueError.
+
+    share: pairs of each process.
+    """
+    if n_processes > 1 and not chunk_pairs:
+        raise ValueError(
+            f"chunk_pairs is 0 for mixtures in {n_processes} processes, whose rows would be mixed "
+            f"in other groups than in one process: take {share}, the pairs of each process, or a "
+            "divisor of it, and the same with any number of processes"
+        )

@@ -16,7 +16,13 @@ import torch
 
 from genomelm_utils.models.alibi_bert import AlibiBertModel
 from genomelm_utils.tasks.contrastive import HEAD_DIM, OBJECTIVES, TEMPERATURE, ContrastiveTask
-from genomelm_utils.tasks.contrastive_batches import MANIFOLD, PairBatches, PairSource
+from genomelm_utils.tasks.contrastive_batches import (
+    MANIFOLD,
+    PairBatches,
+    PairSource,
+    check_mixing_groups,
+    check_shares,
+)
 from genomelm_utils.tasks.species_validation import FrozenPairs, freeze_pairs, validate_pairs
 from genomelm_utils.training import checkpoint as ckpt
 from genomelm_utils.training.distributed import open_accelerator
@@ -126,8 +132,12 @@ def train_species(
     Every phase is one `fit` in `folder/phase-<n>-<objective>`, with its own optimiser and schedule,
     and ends with the weights of its best validation, from which the next starts. A killed training
     goes on from its newest checkpoint when called again with the same arguments; a finished one is
-    only read. Under several processes each encodes its share of the batch, and the result is that
-    of one process (dropout aside).
+    only read.
+
+    Under several processes each encodes its share of the batch and is compared with all shares.
+    Losses and weights are then those of one process up to rounding, if dropout is 0 and, where a
+    phase mixes, `chunk_pairs` is the same; 0 is refused there. Dropout draws other units with
+    another number of processes; a training cannot be resumed with another number.
 
     Defaults are the released settings (48 pairs, 2000 tokens, temperature 0.05, rate 3e-6, 100
     times that for the projection), but for the way of updating, which there is `schedule` constant,
@@ -139,7 +149,7 @@ def train_species(
             takes two windows of a genome, the first `n_valid_pairs` pairs of its source.
         phases: such as `curriculum(steps)`.
         batch_pairs: of all processes together. chunk_pairs: encoded and mixed together, to save
-            memory; 0: a process's share.
+            memory; 0: a process's share, with mixtures in one process only.
         max_tokens: longer windows are cut.
         method: see `tasks.views.make_views`. strands: see `contrastive_batches.PairBatches`.
         head_dim: of the projection; 0: none, the embeddings themselves are compared. From random
@@ -157,6 +167,10 @@ def train_species(
     Raises: ValueError for settings that do not fit; as `training.loop.fit`.
     """
     _check(monitor, phase_start, warmup_share)
+    n_processes = open_accelerator().num_processes
+    share = check_shares(batch_pairs, n_processes, chunk_pairs)
+    if any(phase.objective == "mix" for phase in phases):  # before an earlier phase is trained
+        check_mixing_groups(share, n_processes, chunk_pairs)
     batching = {
         "batch_pairs": batch_pairs,
         "chunk_pairs": chunk_pairs,

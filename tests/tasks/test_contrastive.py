@@ -79,6 +79,19 @@ def test_partners_stay_in_their_group_and_are_counted_in_the_batch():
     assert ragged.partner_B[8:].sort().values.tolist() == [8, 9]
 
 
+@pytest.mark.parametrize("partner_index", ["global", "replica"])
+def test_weights_and_the_layer_do_not_depend_on_the_groups(partner_index):
+    for step in range(20):
+        draws = [
+            draw_mixing(48, group, 12, seed=1, step=step, partner_index=partner_index)
+            for group in (48, 12, 6)
+        ]
+        for draw in draws[1:]:
+            assert torch.equal(draw.weight_B, draws[0].weight_B)
+            if partner_index == "global":
+                assert torch.equal(draw.layer_B, draws[0].layer_B)
+
+
 def test_released_labels_are_counted_per_replica():
     """Defect B1: of 8 replicas with 6 rows only the first names its true partners."""
     right = 0
@@ -155,6 +168,14 @@ def test_batches_are_pure_and_cut_to_max_tokens(toy):
 def test_batches_that_cannot_be_shared(arguments, message):
     with pytest.raises(ValueError, match=message):
         check_shares(*arguments)
+
+
+def test_mixing_groups_that_depend_on_the_processes_are_refused(toy):
+    with pytest.raises(ValueError, match=r"chunk_pairs is 0 for mixtures in 2 processes.*take 4"):
+        make_batches(toy, True, n_processes=2)
+    assert make_batches(toy, False, n_processes=2)(0, 1)["n_targets"] == 4
+    taken = [make_batches(toy, True, chunk_pairs=4, n_processes=n)(0, n - 1) for n in (1, 2)]
+    assert torch.equal(taken[0]["mix_label"][4:], taken[1]["mix_label"])
 
 
 # ---- the task

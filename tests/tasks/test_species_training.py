@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -272,7 +273,18 @@ def test_validation_does_not_depend_on_the_training_method(toy):
 # ---- several processes
 
 
-def run_script(toy_dir: Path, folder: Path, chunk_pairs: int, processes: int) -> list[float]:
+def test_mixing_in_several_processes_needs_chunks(toy, tmp_path, monkeypatch):
+    """Refused before the first phase, which does not mix, is trained."""
+    several = SimpleNamespace(num_processes=2)
+    monkeypatch.setattr(species_training, "open_accelerator", lambda: several)
+    with pytest.raises(ValueError, match=r"chunk_pairs is 0 for mixtures in 2 processes.*take 4"):
+        toy.train(toy.model(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def run_script(
+    toy_dir: Path, folder: Path, chunk_pairs: int, processes: int, objectives: str
+) -> list[float]:
     launcher = [sys.executable]
     if processes > 1:
         with socket.socket() as probe:
@@ -282,7 +294,7 @@ def run_script(toy_dir: Path, folder: Path, chunk_pairs: int, processes: int) ->
         launcher += ["--master_addr=127.0.0.1", f"--master_port={port}"]
     folder.mkdir()
     done = subprocess.run(
-        [*launcher, str(SCRIPT), str(toy_dir), str(folder), str(chunk_pairs)],
+        [*launcher, str(SCRIPT), str(toy_dir), str(folder), str(chunk_pairs), *objectives.split()],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -296,11 +308,14 @@ def run_script(toy_dir: Path, folder: Path, chunk_pairs: int, processes: int) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chunk_pairs", [2, 4])
-def test_two_processes_equal_one(toy_dir, tmp_path, chunk_pairs):
+@pytest.mark.parametrize(
+    ("chunk_pairs", "objectives"),
+    [(2, "weighted_simclr mix"), (4, "weighted_simclr mix"), (0, "weighted_simclr simclr")],
+)
+def test_two_processes_equal_one(toy_dir, tmp_path, chunk_pairs, objectives):
     """Both phases, mixing and negatives across processes: equal losses, equal weights."""
-    one = run_script(toy_dir, tmp_path / "one", chunk_pairs, 1)
-    two = run_script(toy_dir, tmp_path / "two", chunk_pairs, 2)
+    one = run_script(toy_dir, tmp_path / "one", chunk_pairs, 1, objectives)
+    two = run_script(toy_dir, tmp_path / "two", chunk_pairs, 2, objectives)
     assert len(one) == 6
     assert two == pytest.approx(one, rel=1e-4)
     weights = [torch.load(tmp_path / name / "weights.pt") for name in ("one", "two")]
