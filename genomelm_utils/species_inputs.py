@@ -145,27 +145,38 @@ class Maker:
         return features.keep(n_bases >= min_bp, f"shorter than {min_bp} bp")
 
     def _count_file(self, path: Path, min_bp: int) -> Features:
-        from genomelm_utils.baselines.species_features import species_features
-        from genomelm_utils.baselines.tetranucleotide import find_countable
-        from genomelm_utils.sequences.stream import RecordStream
-        from genomelm_utils.tasks.embedding import open_bar
+        """Features stay on disk, in a temporary file that goes at the end, as embeddings do."""
+        from genomelm_utils.tasks import embedding_files as files
 
-        stream = RecordStream(path, min_bp=min_bp)
-        names, n_bases, values, lost = [], [], [], []
-        with open_bar(None, None) as bar:
+        with TemporaryDirectory(prefix="genomelm-species-") as folder:
+            out = Path(folder) / "features.npy"
+            n_kept, skipped = self._count_blocks(path, min_bp, out)
+            if not n_kept:
+                raise ValueError(f"{path}: nothing to count: {count_reasons(skipped)}")
+            table, values_SD = files.read_embeddings(out, mmap=True)
+            return Features(table["name"].tolist(), table["n_bases"].to_numpy(), values_SD, skipped)
+
+    def _count_blocks(self, path: Path, min_bp: int, out: Path) -> tuple[int, pd.DataFrame]:
+        """Rows written to `out`, and records left out."""
+        from genomelm_utils.baselines.species_features import species_features
+        from genomelm_utils.baselines.tetranucleotide import K_TNF, find_countable
+        from genomelm_utils.sequences.stream import Block, RecordStream
+        from genomelm_utils.tasks.embedding import open_bar
+        from genomelm_utils.tasks.embedding_files import open_writer
+
+        stream, lost, n_kept = RecordStream(path, min_bp=min_bp), [], 0
+        width = species_features(self.given.features, [np.zeros(K_TNF, np.uint8)]).shape[1]
+        with open_writer(out, width) as write, open_bar(None, None) as bar:
             for block in stream:
-                kept_S, uncountable = find_countable(block.codes, block.names)
-                kept = [block.codes[i] for i in np.flatnonzero(kept_S)]
+                kept_R, uncountable = find_countable(block.codes, block.names)
+                rows = np.flatnonzero(kept_R)
                 lost.append(uncountable)
-                names += [block.names[i] for i in np.flatnonzero(kept_S)]
-                n_bases += [len(codes) for codes in kept]
-                if kept:
-                    values.append(species_features(self.given.features, kept))
+                n_kept += len(rows)
+                if len(rows):
+                    kept = Block([block.names[i] for i in rows], [block.codes[i] for i in rows])
+                    write(kept, species_features(self.given.features, kept.codes))
                 bar.update(block.n_bases)
-        skipped = pd.concat([stream.skipped, *lost], ignore_index=True)
-        if not names:
-            raise ValueError(f"{path}: nothing to count: {count_reasons(skipped)}")
-        return Features(names, np.array(n_bases), np.concatenate(values), skipped)
+        return n_kept, pd.concat([stream.skipped, *lost], ignore_index=True)
 
     def _embed_file(self, path: Path, min_bp: int) -> Features:
         """Embeddings stay on disk: in the cache, or in a temporary file that goes at the end."""

@@ -3,6 +3,7 @@
 The numbers behind it are tested where they are made; here: files, names, order, messages.
 """
 
+import argparse
 import gzip
 import json
 import os
@@ -27,8 +28,10 @@ from genomelm_utils.baselines import species_features
 from genomelm_utils.datasets import species_pairs
 from genomelm_utils.datasets.species_pair_files import read_pairs_csv
 from genomelm_utils.models.alibi_bert import AlibiBertModel, alibi_config
+from genomelm_utils.sequences import stream
 from genomelm_utils.sequences.alphabet import decode, reverse_complement
 from genomelm_utils.sequences.fasta import read_fasta, write_fasta
+from genomelm_utils.sequences.stream import RecordStream
 from genomelm_utils.tasks import embedding, embedding_files
 from genomelm_utils.tasks.embedding_files import read_embeddings
 from genomelm_utils.tokenizers.bpe import train_bpe
@@ -150,6 +153,26 @@ def test_records_left_out_are_counted_named_and_listed(run, tmp_path, how):
     skipped = read_tsv(f"{out}.skipped.tsv")
     assert skipped["name"].tolist() == ["empty", "unknown", "short"]
     assert settings(out)["n_skipped"] == 3
+
+
+@pytest.mark.parametrize("kind", species.FEATURES)
+def test_features_of_a_file_are_written_block_by_block(
+    folder, contigs, monkeypatch, tmp_path, kind
+):
+    def in_small_blocks(path, **options):
+        return RecordStream(path, **options, block_records=7)
+
+    path = tmp_path / "more.fa"
+    names, codes = [*contigs[0], "odd"], [*contigs[1], np.array([0, 14, 1, 2], np.uint8)]
+    write_fasta(path, names, codes)
+    monkeypatch.setattr(stream, "RecordStream", in_small_blocks)
+    maker = species_inputs.Maker(argparse.Namespace(features=kind, model=None))
+    found = maker.of_file(path)
+    assert isinstance(found.values, np.memmap)  # on disk, not in memory
+    whole = species_features.species_features(kind, contigs[1])
+    assert np.allclose(found.values, whole, rtol=0, atol=1e-7)  # products of unlike size round so
+    assert found.names == contigs[0] and found.skipped["name"].tolist() == ["odd"]
+    assert found.n_bases.tolist() == [len(one) for one in contigs[1]]
 
 
 # --- cluster -------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -101,7 +101,7 @@ def embed_file(
         len(stream.skipped),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _writer(done) as write, open_bar(progress, total=stream.n_bases) as bar:
+    with open_writer(out, done.width) as write, open_bar(progress, total=stream.n_bases) as bar:
         for block in look_ahead(stream):
             write(block, embed(model, tokenizer, block.codes, progress=bar, **options))
         if stream.n_records != done.n_sequences:
@@ -181,52 +181,70 @@ def _beside(out: Path, suffix: str) -> Path:
 
 
 @contextmanager
-def _writer(done: EmbeddedFile) -> Iterator[Write]:
-    """A function that appends a block; `done.path` appears when all blocks are written."""
-    kind = _write_npy if done.path.suffix == ".npy" else _write_parquet
-    partial, names = _beside(done.path, PARTIAL), _beside(done.path, NAMES + PARTIAL)
+def open_writer(out: Path, width: int) -> Iterator[Write]:
+    """A function that appends the rows of a block; `out` appears when the last one is written.
+
+    Nothing but the block at hand is held in memory. After an error nothing is left, and what was
+    there before stands.
+
+    Args:
+        out: .npy (with its names) or .parquet, as `read_embeddings` reads them.
+        width: numbers of a row.
+    """
+    kind = _write_npy if out.suffix == ".npy" else _write_parquet
+    partial, names = _beside(out, PARTIAL), _beside(out, NAMES + PARTIAL)
     try:
-        with kind(done, partial) as write:
+        with kind(out, width) as write:
             yield write
         # the old ones go first: at no time do embeddings stand beside names of others
-        _beside(done.path, RECEIPT).unlink(missing_ok=True)
-        done.path.unlink(missing_ok=True)
+        _beside(out, RECEIPT).unlink(missing_ok=True)
+        out.unlink(missing_ok=True)
         if names.is_file():
-            names.replace(_beside(done.path, NAMES))
-        partial.replace(done.path)
+            names.replace(_beside(out, NAMES))
+        partial.replace(out)
     finally:
         for file in (partial, names):
             file.unlink(missing_ok=True)
 
 
 @contextmanager
-def _write_npy(done: EmbeddedFile, partial: Path) -> Iterator[Write]:
-    names = _beside(done.path, NAMES + PARTIAL)
+def _write_npy(out: Path, width: int) -> Iterator[Write]:
+    names, n_rows = _beside(out, NAMES + PARTIAL), 0
     names.write_text("name,n_bases\n")
-    shape = (done.n_sequences, done.width)
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    with partial.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+    with _beside(out, PARTIAL).open("wb") as file:
 
         def write(block: Block, values_RD: np.ndarray) -> None:
+            nonlocal n_rows
+            assert values_RD.shape == (len(block), width)
             file.write(values_RD.astype("<f4", copy=False).tobytes())
             _describe(block).to_csv(names, mode="a", header=False, index=False, lineterminator="\n")
+            n_rows += len(block)
 
+        n_bytes = _write_header(file, 0, width)
         yield write
+        file.seek(0)
+        same = _write_header(file, n_rows, width)
+        assert same == n_bytes  # numpy leaves room for any number of rows
+
+
+def _write_header(file: BinaryIO, n_rows: int, width: int) -> int:
+    header = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, width)}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.tell()
 
 
 @contextmanager
-def _write_parquet(done: EmbeddedFile, partial: Path) -> Iterator[Write]:
+def _write_parquet(out: Path, width: int) -> Iterator[Write]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         raise ValueError(
-            f"{done.path}: parquet needs pyarrow (pip install 'genomelm[train]'); or write .npy"
+            f"{out}: parquet needs pyarrow (pip install 'genomelm[train]'); or write .npy"
         ) from error
-    vector = pa.list_(pa.float32(), done.width)
+    vector = pa.list_(pa.float32(), width)
     schema = pa.schema([("name", pa.string()), ("n_bases", pa.int64()), ("embedding", vector)])
-    with pq.ParquetWriter(partial, schema) as file:
+    with pq.ParquetWriter(_beside(out, PARTIAL), schema) as file:
 
         def write(block: Block, values_RD: np.ndarray) -> None:
             table = _describe(block)
