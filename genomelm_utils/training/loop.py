@@ -87,7 +87,8 @@ def fit(
             that is saved. Under several processes every trainable parameter must be used.
         batches: (step, micro) -> CPU tensors plus the int `n_targets` (and `n_tokens`, if known):
             a pure function. Integers are not handed to the task. Called from a background thread.
-        steps: updates. peak_lr: the factor of `schedule` ('linear' or 'constant', `warmup_steps`).
+        steps: updates. peak_lr: the factor of `schedule`, one of `optim.SCHEDULES` ('linear',
+            'constant', 'cosine'), with `warmup_steps`.
         micro_batches: per step, over all processes; micro-batch m belongs to process m % world.
         weight_decay: not applied to biases and LayerNorm weights. clip_norm: 0 does not clip.
         lr_scales: prefix of parameter names -> factor on the learning rate, such as {'head.': 100}.

@@ -1,5 +1,6 @@
 """AdamW as BERT uses it, and learning-rate schedules as pure functions of the step."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -26,9 +27,22 @@ def warmup_constant(step: int, warmup: int, total: int) -> float:
     return min(1.0, step / warmup) if warmup else 1.0
 
 
+def cosine_warmup_decay(step: int, warmup: int, total: int) -> float:
+    """Rise linearly from 0 over `warmup` updates, then half a cosine down to 0 at update `total`.
+
+    Source: Loshchilov & Hutter 2017 (arXiv:1608.03983), equation 5 without restarts; transformers'
+    `get_cosine_schedule_with_warmup`.
+    """
+    if step < warmup:
+        return step / warmup
+    done = min(1.0, (step - warmup) / max(1, total - warmup))
+    return 0.5 * (1.0 + math.cos(math.pi * done))
+
+
 SCHEDULES: dict[str, Schedule] = {
     "linear": linear_warmup_decay,
     "constant": warmup_constant,
+    "cosine": cosine_warmup_decay,
 }
 
 

@@ -451,7 +451,7 @@ def test_two_processes_reach_the_loss_of_one(tmp_path):
     ("changes", "message"),
     [
         ({"steps": 0}, "steps is 0"),
-        ({"schedule": "cosine"}, "unknown schedule 'cosine'.*linear"),
+        ({"schedule": "step"}, "unknown schedule 'step'.*linear, constant, cosine"),
         ({"precision": "half"}, "unknown precision 'half'"),
         ({"patience": 2}, "patience needs monitor"),
         ({"monitor": "loss"}, "no evaluate function"),

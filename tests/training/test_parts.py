@@ -1,5 +1,6 @@
 """Schedules, optimiser groups, precision, clock, prefetch, shares of processes."""
 
+import math
 import threading
 import time
 
@@ -11,6 +12,7 @@ from genomelm_utils.training.device import PhaseClock, autocast, choose_precisio
 from genomelm_utils.training.distributed import own_micro_batches
 from genomelm_utils.training.optim import (
     build_adamw,
+    cosine_warmup_decay,
     get_schedule,
     linear_warmup_decay,
     set_lr,
@@ -26,13 +28,23 @@ def test_linear_schedule_by_hand():
     assert linear_warmup_decay(0, 0, 10) == 1.0
 
 
-def test_linear_schedule_is_that_of_transformers():
-    from transformers import get_linear_schedule_with_warmup
+def test_cosine_schedule_by_hand():
+    factors = [cosine_warmup_decay(step, 4, 12) for step in (0, 1, 4, 6, 8, 10, 12, 13)]
+    half = math.sqrt(0.5)  # the cosine of an eighth of a turn
+    assert factors == pytest.approx([0.0, 0.25, 1.0, (1 + half) / 2, 0.5, (1 - half) / 2, 0.0, 0.0])
+    assert cosine_warmup_decay(0, 0, 10) == 1.0
+    assert get_schedule("cosine") is cosine_warmup_decay
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_schedule_is_that_of_transformers(name):
+    from transformers import get_scheduler
 
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = get_linear_schedule_with_warmup(optimizer, 5, 20)
+    scheduler = get_scheduler(name, optimizer, num_warmup_steps=5, num_training_steps=20)
+    factor = get_schedule(name)
     for step in range(20):
-        assert scheduler.get_last_lr()[0] == pytest.approx(linear_warmup_decay(step, 5, 20))
+        assert scheduler.get_last_lr()[0] == pytest.approx(factor(step, 5, 20))
         optimizer.step()
         scheduler.step()
 
