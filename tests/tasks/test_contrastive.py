@@ -1,7 +1,5 @@
 """Contrastive task: gradients of chunks, mixing draws, batches, the projection's files."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -43,14 +41,6 @@ def make_batches(toy: Toy, mix: bool, **changes) -> PairBatches:
 
 
 # ---- mixing
-
-
-def test_released_epoch_arithmetic():
-    """Golden fact 17: steps of an epoch, of three, candidate checkpoints, validation batches."""
-    per_epoch = math.ceil(2_000_000 / 48)
-    assert (per_epoch, 3 * per_epoch) == (41_667, 125_001)
-    assert list(range(10_000, min(3 * per_epoch, 12 * 10_000 + 1), 10_000))[-1] == 120_000
-    assert math.ceil(47_923 / 360) == 134
 
 
 def test_mixing_draws():

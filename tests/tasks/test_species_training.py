@@ -1,6 +1,7 @@
 """Species training: phases, best checkpoints, resuming, several processes, released defects."""
 
 import json
+import math
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from species_toy import SETTINGS, Toy, make_toy, weights_of
 
 from genomelm_utils.datasets.species_pairs import PairSampler
 from genomelm_utils.models.alibi_bert import AlibiBertModel
+from genomelm_utils.pipeline.profile import load_profile
 from genomelm_utils.tasks import species_training
 from genomelm_utils.tasks.contrastive import NO_SPECIES, ContrastiveTask, read_con_weights
 from genomelm_utils.tasks.species_training import Phase, count_kept_steps, curriculum
@@ -197,24 +199,57 @@ def test_released_return_to_the_last_save(toy, tmp_path):
     assert result.phases["first_step"].tolist() == [0, 2]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"precision": "fp16"},
-        {"precision": "bf16"},
-        {"soft_labels": "reference", "partner_index": "replica", "chunk_pairs": 4},
-        {"method": "dropout"},
-        {"method": "mutate", "reference_views": True},
-        {"method": "double_strand", "same_species_negatives": True},
-        {"monitor": "accuracy"},
-    ],
-)
-def test_switches_run_and_change_the_training(trained, toy, tmp_path, changes):
-    expected, _ = trained
-    result = toy.train(toy.model(dropout=0.1), tmp_path, **changes)
-    assert np.isfinite(result.history["train_loss"].dropna()).all()
-    if changes != {"monitor": "accuracy"}:
-        assert not torch.equal(weights_of(result.model), weights_of(expected.model))
+def test_released_schedule_is_that_of_the_paper_profile():
+    """Golden fact 17: steps of an epoch, of three, the 12 saves, validation batches of 360."""
+    for run, values in load_profile("paper").runs["09_species_pretraining"].items():
+        per_epoch = math.ceil(2_000_000 / values["batch_pairs"])
+        assert (per_epoch, 3 * per_epoch) == (41_667, 125_001), run
+        steps, save_every = values["steps"], values["save_every"]
+        assert steps == 3 * per_epoch // save_every * save_every, run
+        assert len(range(save_every, steps + 1, save_every)) == 12, run
+        assert count_kept_steps(per_epoch, save_every) == 40_001, run
+        assert math.ceil(values["valid_pairs"] / 360) == 134, run
+
+
+MIXED = {"phases": [Phase("mix", 2, 0)], "chunk_pairs": 4}
+#: (settings that both trainings share, the one switch that the second turns)
+SWITCHES = [
+    ({}, {"precision": "fp16"}),
+    ({}, {"precision": "bf16"}),
+    ({}, {"method": "dropout"}),
+    ({}, {"same_species_negatives": True}),
+    ({}, {"layer_lr_factor": 0.1}),
+    ({}, {"head_lr_factor": 1.0}),
+    ({}, {"strands": "forward"}),
+    ({"strands": "forward"}, {"strands": "random"}),
+    ({"method": "mutate"}, {"reference_views": True}),
+    ({"method": "double_strand", "strands": "forward"}, {"reference_views": True}),
+    (MIXED, {"soft_labels": "reference"}),
+    (MIXED, {"partner_index": "replica"}),
+    (MIXED, {"mix_alpha": 0.2}),
+    ({"phases": curriculum(6), "save_every": 2}, {"phase_start": "last_save"}),
+]
+
+
+@pytest.mark.parametrize(("shared", "switch"), SWITCHES)
+def test_a_switch_alone_changes_the_training(toy, tmp_path, shared, switch):
+    """Nothing else differs, and the same settings give the same weights to the bit."""
+    base = {"phases": [Phase("simclr", 2)], "eval_every": 0, **shared}
+    found = {}
+    for name, settings in {"base": base, "again": base, "turned": {**base, **switch}}.items():
+        # dropout is all that the views of the method "dropout" differ in
+        trained = toy.train(toy.model(dropout=0.1), tmp_path / name, **settings)
+        assert np.isfinite(trained.history["train_loss"].dropna()).all()
+        found[name] = weights_of(trained.model)
+    assert torch.equal(found["again"], found["base"])
+    assert not torch.equal(found["turned"], found["base"])
+
+
+def test_monitoring_accuracy_takes_the_step_of_the_best_accuracy(toy, tmp_path):
+    phases = [Phase("simclr", 6)]
+    result = toy.train(toy.model(), tmp_path, phases=phases, monitor="accuracy", eval_every=1)
+    found = result.history.set_index("step")["valid_accuracy"].drop(index=0)
+    assert result.phases["best_step"].tolist() == [found.idxmax()]
 
 
 @pytest.mark.parametrize(
