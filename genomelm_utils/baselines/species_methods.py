@@ -25,6 +25,8 @@ SPECIES_BASELINES = {
     "tnf_vae": "TNF-VAE",
     "kmer_contrastive": "contrastive 4-mer MLP",
 }
+#: Ends the name of an encoder whose vectors stand beside TNF-K's, see `species_sets.fuse_rows`.
+FUSED = "+tnf_k"
 #: What all else is compared with: it costs next to nothing.
 REFERENCE = "canonical_tnf"
 #: Baselines that stay where a figure has no room for all: the reference, and those that learn.
@@ -34,14 +36,24 @@ BESIDE = ("mlm", "untrained")
 
 
 def known_part(method: str) -> str | None:
-    """The known name in a method: itself, or the first that a run is named after; None if none."""
-    known = MODELS | SPECIES_BASELINES
+    """The known name in a method: itself, or the first that a run is named after; None if none.
+
+    The encoder's, where it stands beside TNF-K.
+    """
+    known, method = MODELS | SPECIES_BASELINES, method.removesuffix(FUSED)
     return next((part for part in (method, *method.split("-")) if part in known), None)
 
 
 def method_label(method: str) -> str:
     """A method's name in words; runs named after a method keep their own."""
+    if is_fused(method):
+        return f"{method_label(method.removesuffix(FUSED))} + {SPECIES_BASELINES['tnf_k']}"
     return (MODELS | SPECIES_BASELINES).get(method, method)
+
+
+def is_fused(method: str) -> bool:
+    """Whether a method is an encoder beside TNF-K (late fusion)."""
+    return method.endswith(FUSED)
 
 
 def label_methods(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from genomelm_utils.baselines.species_methods import (
     SPECIES_BASELINES,
     is_baseline,
+    is_fused,
     known_part,
     method_label,
 )
@@ -36,15 +37,20 @@ LOOKS = {
     "tnf_vae": ("#882255", "d"),
     "kmer_contrastive": ("#332288", "*"),
 }
+FUSED_MARKER = "+"  # of an encoder beside TNF-K
 # colours change first: up to seven species differ in colour alone
 _SPECIES_COLOURS = [OKABE_ITO[n] for n in OKABE_ITO if n not in ("yellow", "grey")]
 _SPECIES_MARKERS = ["o", "x", "^", "s", "+", "D", "v"]
 
 
 def method_style(method: str) -> tuple[str, str, str]:
-    """Label, colour and marker of a method, or of a run named after one (`mini-untrained`)."""
+    """Label, colour and marker of a method, or of a run named after one (`mini-untrained`).
+
+    An encoder beside TNF-K has the encoder's colour and the marker `FUSED_MARKER`.
+    """
     known = known_part(method)
-    return (method_label(method), *(LOOKS[known] if known else (OKABE_ITO["black"], "x")))
+    colour, marker = LOOKS[known] if known else (OKABE_ITO["black"], "x")
+    return method_label(method), colour, FUSED_MARKER if is_fused(method) else marker
 
 
 def species_styles(species: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -84,12 +90,15 @@ def spread_methods(table: pd.DataFrame, half_width: float) -> list[tuple[pd.Data
 
 
 def draw_method(ax: Axes, rows: pd.DataFrame, x, mean, low, high) -> None:
-    """A line with intervals in the colours of the method; baselines thin, dashed and behind."""
+    """A line with intervals in the colours of the method; baselines thin, dashed and behind, late
+    fusion dotted."""
     method, label = rows["method"].iloc[0], rows["label"].iloc[0]
     _, colour, marker = method_style(method)
     look = {"markersize": 4.5, "zorder": 3}
     if method in SPECIES_BASELINES:
         look = {"ls": (0, (4, 2)), "lw": 0.8, "markersize": 3, "zorder": 2}
+    if is_fused(method):
+        look["ls"] = (0, (1, 1.5))
     pale = (colour, 0.45)  # bars of many methods stand close together
     draw_intervals(
         ax, x, mean, low, high, colour=colour, label=label, marker=marker, ecolor=pale, **look

@@ -19,7 +19,12 @@ import torch
 from genomelm_utils.baselines.kmer_contrastive import train_kmer_encoder
 from genomelm_utils.baselines.kmer_vectors import train_kmer_vectors
 from genomelm_utils.baselines.species_features import species_features
-from genomelm_utils.baselines.species_methods import REFERENCE, SPECIES_BASELINES
+from genomelm_utils.baselines.species_methods import (
+    FUSED,
+    REFERENCE,
+    SPECIES_BASELINES,
+    is_main,
+)
 from genomelm_utils.baselines.tetranucleotide import find_countable
 from genomelm_utils.datasets.species import GenomeSet, open_genome_set
 from genomelm_utils.datasets.species_contigs import (
@@ -31,6 +36,7 @@ from genomelm_utils.datasets.species_contigs import (
 )
 from genomelm_utils.datasets.species_pairs import PairSampler
 from genomelm_utils.evaluation.binning_threshold import split_halves
+from genomelm_utils.evaluation.feature_rows import unit_rows
 from genomelm_utils.sequences.genome import open_store
 from genomelm_utils.tasks.embedding_cache import embed_cached, hash_tokenizer, hash_weights
 from genomelm_utils.tasks.embedding_models import load_encoder
@@ -233,6 +239,7 @@ def open_models(run: "Run") -> dict[str, Path]:
         method = "published" if folder.lower() == PUBLISHED.lower() else folder
         folders.append((method, run.data(name)))
     names = [name for name, _ in folders]
+    names += [name + FUSED for name in names if run.params["fuse_tnf"] and is_main(name)]
     if len({*names, *SPECIES_BASELINES}) < len(names) + len(SPECIES_BASELINES):
         raise ValueError(f"two methods have one name ({', '.join(names)}); rename a folder or run")
     return dict(folders)
@@ -266,9 +273,10 @@ def embed_all(run: "Run", sequences: Sequences) -> Embedded:
     kept in `checkpoints/embeddings`. 4-mer vectors and the contrastive 4-mer network learn from the
     training genomes alone. TNF-VAE is trained here, without labels, on the sequences it embeds
     (and their halves), as its authors use it. Canonical TNF is always there: all else is compared
-    with it.
+    with it. With `fuse_tnf` each encoder trained on pairs, or published, is there once more beside
+    TNF-K, as `<method>+tnf_k`: see `fuse_rows`.
     """
-    contigs = sequences.contigs
+    contigs, n = sequences.contigs, len(sequences.contigs)
     min_bp, most = run.params["bin_min_bp"], run.params["max_halves"]
     first, second = draw_halves(contigs, min_bp, most, run.seed)
     pieces = [*contigs.codes, *first, *second]
@@ -278,14 +286,36 @@ def embed_all(run: "Run", sequences: Sequences) -> Embedded:
     asked = run.params["baselines"]
     for name in dict.fromkeys([REFERENCE, *(SPECIES_BASELINES if ALL in asked else asked)]):
         makers[name] = lambda name=name: _count(run, name, pieces, sequences.genomes)
-    features, halves = {}, {}
+    made = {}
     for method, make in makers.items():
         logger.info("embedding %d sequences: %s", len(pieces), method)
-        values = make()
-        n = len(contigs)
-        features[method] = values[:n]
-        halves[method] = values[n : n + len(first)], values[n + len(first) :]
+        made[method] = make()
+    if run.params["fuse_tnf"]:
+        made = add_fused(made, species_features("tnf_k", pieces))
+    features = {method: values[:n] for method, values in made.items()}
+    end = n + len(first)
+    halves = {method: (values[n:end], values[end:]) for method, values in made.items()}
     return Embedded(features, halves)
+
+
+def add_fused(features: Features, counted_SK: np.ndarray) -> Features:
+    """The same methods, with `<method>+tnf_k` behind each encoder trained on pairs or published."""
+    found = {}
+    for method, values_SD in features.items():
+        found[method] = values_SD
+        if is_main(method):
+            found[method + FUSED] = fuse_rows(values_SD, counted_SK)
+    return found
+
+
+def fuse_rows(first_SD: np.ndarray, second_SK: np.ndarray) -> np.ndarray:
+    """Unit rows of both side by side, float32 [S, D + K]: late fusion, nothing is trained.
+
+    The cosine of two rows is the mean of their two cosines, so that neither width nor scale weighs.
+    Errors: ValueError for rows that are all zero.
+    Source: DCVBin and other hybrids, which put a language model's vectors beside 4-mer frequencies.
+    """
+    return np.hstack([unit_rows(first_SD), unit_rows(second_SK, len(first_SD))])
 
 
 def draw_halves(

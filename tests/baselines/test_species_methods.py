@@ -19,13 +19,15 @@ def test_labels_are_added_to_a_copy():
     assert label_methods(table)["label"].tolist() == ["TNF", "trained on pairs", "mine"]
     assert table.columns.tolist() == ["method"]
     assert method_label("mini-untrained") == "mini-untrained"
+    assert method_label("trained+tnf_k") == "trained on pairs + TNF-K"
 
 
 @pytest.mark.parametrize(
     ("method", "judged"),
     [
         ("trained", True), ("mini-trained", True), ("published", True), ("DNABERT-2-117M", True),
-        ("untrained", False), ("mini-untrained", False), ("mini-mlm", False),
+        ("trained+tnf_k", True), ("mini-trained+tnf_k", True), ("untrained", False),
+        ("mini-untrained", False), ("mini-mlm", False),
         ("canonical_tnf", False), ("kmer_contrastive", False),
     ],
 )  # fmt: skip

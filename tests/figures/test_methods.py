@@ -4,7 +4,13 @@ import pandas as pd
 import pytest
 
 from genomelm_utils.baselines.species_methods import MODELS, SPECIES_BASELINES, label_methods
-from genomelm_utils.figures.methods import LOOKS, method_style, species_styles, stack_methods
+from genomelm_utils.figures.methods import (
+    LOOKS,
+    draw_method,
+    method_style,
+    species_styles,
+    stack_methods,
+)
 from genomelm_utils.figures.style import OKABE_ITO
 
 
@@ -19,6 +25,19 @@ def test_a_run_named_after_a_method_looks_like_it():
     assert method_style("trained") == ("trained on pairs", *LOOKS["trained"])
     assert method_style("mini-untrained") == ("mini-untrained", *LOOKS["untrained"])
     assert method_style("mine") == ("mine", OKABE_ITO["black"], "x")
+
+
+def test_an_encoder_beside_tnf_k_has_its_colour_and_another_marker(ax):
+    assert method_style("trained+tnf_k") == ("trained on pairs + TNF-K", LOOKS["trained"][0], "+")
+    assert method_style("mini-trained+tnf_k")[:2] == ("mini-trained + TNF-K", LOOKS["trained"][0])
+    assert method_style("mine+tnf_k") == ("mine + TNF-K", OKABE_ITO["black"], "+")
+    assert "+" not in {marker for _, marker in LOOKS.values()}
+    table = label_methods(pd.DataFrame({"method": ["trained", "trained+tnf_k"]}))
+    for _, rows in table.groupby("method"):
+        draw_method(ax, rows, [1, 2], [0.5, 0.6], [0.4, 0.5], [0.6, 0.7])
+    alone, fused = (bars.lines[0] for bars in ax.containers)
+    assert (fused.get_marker(), alone.get_marker()) == ("+", LOOKS["trained"][1])
+    assert fused.get_linestyle() != alone.get_linestyle()
 
 
 def test_species_look_alike_whatever_their_order_and_differ_up_to_49():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from genomelm_utils import paths
+from genomelm_utils.baselines.species_features import species_features
 from genomelm_utils.datasets.prepare import prepare
 from genomelm_utils.datasets.species import open_genome_set
 from genomelm_utils.datasets.species_contigs import Contigs
@@ -16,6 +17,7 @@ from genomelm_utils.evaluation.binning import bin_contigs
 from genomelm_utils.evaluation.binning_scores import reference_scores
 from genomelm_utils.evaluation.binning_threshold import labelled_threshold
 from genomelm_utils.evaluation.clustering import cluster_scores
+from genomelm_utils.evaluation.feature_rows import unit_rows
 from genomelm_utils.evaluation.species_classification import few_shot_scores
 from genomelm_utils.figures.species_verdict import describe_binning
 from genomelm_utils.models.alibi_bert import AlibiBertModel, alibi_config
@@ -37,6 +39,7 @@ from genomelm_utils.tasks.species_sets import (
     describe_sequences,
     draw_halves,
     embed_all,
+    fuse_rows,
     is_trained,
     open_models,
     open_sequences,
@@ -267,6 +270,35 @@ def test_all_methods_embed_sequences_and_halves(project, monkeypatch):
     again = embed_all(open_with(models=["one"]), sequences)
     for method, values in embedded.features.items():
         assert np.array_equal(values, again.features[method]), method
+
+
+def test_late_fusion_puts_unit_rows_beside_tnf_k(project):
+    run = open_with(models=["one"], baselines=["tnf"], fuse_tnf=True)
+    sequences = open_sequences(run)
+    embedded = embed_all(run, sequences)
+    assert list(embedded.features) == [
+        "trained", "trained+tnf_k", "mlm", "untrained", "canonical_tnf", "tnf",
+    ]  # fmt: skip
+    fused, alone = embedded.features["trained+tnf_k"], embedded.features["trained"]
+    counted = species_features("tnf_k", sequences.contigs.codes)
+    assert (fused.dtype, fused.shape) == (np.float32, (48, 32 + 103))
+    assert np.array_equal(fused[:, :32], unit_rows(alone))
+    cosine = unit_rows(alone) @ unit_rows(alone).T, unit_rows(counted) @ unit_rows(counted).T
+    both = unit_rows(fused) @ unit_rows(fused).T
+    assert np.allclose(both, sum(cosine) / 2, atol=1e-6)
+    assert np.allclose(fuse_rows(7 * alone, counted), fused, atol=1e-6)  # scale does not weigh
+    first, second = embedded.halves["trained+tnf_k"]
+    assert first.shape == second.shape == (48, 135)
+    assert np.array_equal(second[:, :32], unit_rows(embedded.halves["trained"][1]))
+
+
+def test_a_folder_named_like_a_fused_method_is_refused(project, tmp_path):
+    source = paths.run_dir("demo", MODELS, "one") / "checkpoints" / "final"
+    shutil.copytree(source, tmp_path / "trained+tnf_k")
+    given = {"models": ["one"], "checkpoints": [str(tmp_path / "trained+tnf_k")]}
+    assert "trained+tnf_k" in open_models(open_with(**given))
+    with pytest.raises(ValueError, match="two methods have one name"):
+        open_models(open_with(fuse_tnf=True, **given))
 
 
 def test_canonical_tnf_is_always_there(project):
