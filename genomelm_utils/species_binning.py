@@ -4,7 +4,9 @@ Shapes: S sequences, P halves of contigs.
 """
 
 import argparse
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ from genomelm_utils.species_inputs import (
 from genomelm_utils.species_outputs import (
     BINS,
     MATCHES,
+    SUFFIXES,
     Output,
     open_output,
     tell_unlabelled,
@@ -42,8 +45,8 @@ def bin_file(given: argparse.Namespace) -> list[str]:
     from genomelm_utils.evaluation.binning import bin_contigs, check_options
 
     folder = given.fasta_out
-    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"--fasta-out {folder} is not empty; name a new folder")
+    if folder is not None:
+        check_fasta_folder(folder, given.out)
     if given.input.suffix in EMBEDDED and (given.gamma == "auto" or folder is not None):
         raise ValueError(
             f"{given.input} holds no sequences: --gamma auto and --fasta-out need FASTA; give "
@@ -53,7 +56,7 @@ def bin_file(given: argparse.Namespace) -> list[str]:
     gamma = 0.5 if given.gamma == "auto" else given.gamma
     check_options(gamma, "fixed", **options, block_rows=1)  # before hours of embedding
     truth = read_truth(given.truth)
-    with open_output(given.out) as output:
+    with _gone_after_an_error(folder), open_output(given.out) as output:
         maker = Maker(given)
         features = maker.of_file(given.input, given.min_bp)
         gamma, why = find_gamma(given, maker, features)
@@ -74,6 +77,31 @@ def bin_file(given: argparse.Namespace) -> list[str]:
         f"gamma\t{gamma:.4f}\t{why}",
     ]
     return lines + [f"{name}\t{value:.4g}" for name, value in scores.items()]
+
+
+def check_fasta_folder(folder: Path, out: Path) -> None:
+    """ValueError when the folder holds something, or it and the result are in each other's way."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"--fasta-out {folder} is not empty; name a new folder")
+    results = [out.with_name(out.name + suffix).resolve() for suffix in SUFFIXES if out.name]
+    inner = folder.resolve()
+    if inner in results or out.resolve() in inner.parents or inner in out.resolve().parents:
+        raise ValueError(
+            f"--fasta-out {folder} and --out {out} are in each other's way; name a folder for the "
+            "bins alone"
+        )
+
+
+@contextmanager
+def _gone_after_an_error(folder: Path | None) -> Iterator[None]:
+    """The folder of bins, new or empty so far, does not stand without the table of the bins."""
+    was_there = folder is not None and folder.exists()
+    try:
+        yield
+    except BaseException:
+        if folder is not None and not was_there:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def find_gamma(given: argparse.Namespace, maker: Maker, features: Features) -> "Threshold":

@@ -138,6 +138,7 @@ def classify(given: argparse.Namespace) -> list[str]:
         train, species = read_training(given.train, truth, maker)
         train, species = draw_shots(train, species, given.shots, given.seed)
         known = need_species(species, given.train)
+        tell_few_shots(species, given.shots)
         predict = maker.of_file(given.predict, given.min_bp)
         if train.values.shape[1] != predict.values.shape[1]:
             raise ValueError(
@@ -212,6 +213,17 @@ def draw_shots(
     return train.take(rows), [species[i] for i in rows]
 
 
+def tell_few_shots(species: list[str], shots: int | None) -> None:
+    """How many sequences were used, where species have fewer than were asked for."""
+    counts = pd.Series(species).value_counts()
+    few = counts[counts < shots] if shots is not None else counts[:0]
+    if len(few):
+        tell(
+            f"{len(few)} of {len(counts)} species have fewer than {shots} sequences to train on: "
+            f"{few.min()} to {few.max()} were used"
+        )
+
+
 def score_predictions(
     truth: Truth, table: pd.DataFrame, trained: Sequence[str]
 ) -> dict[str, float]:
@@ -246,23 +258,54 @@ def make_pairs(given: argparse.Namespace) -> list[str]:
     from tqdm.auto import tqdm
 
     from genomelm_utils.datasets.species_pair_files import write_pairs_csv
-    from genomelm_utils.datasets.species_pairs import PairSampler
 
     if given.check is not None:
+        if given.genomes or given.out is not None or given.species_table is not None:
+            raise ValueError("--check makes nothing: leave out genomes, --species-table and --out")
         return check_pairs(given.check)
     if not given.genomes or given.out is None:
         raise ValueError("give the FASTA files of the genomes and --out (or --check FILE)")
     species = find_species(given.genomes, given.species_table)
     with open_output(given.out) as output, TemporaryDirectory(prefix="genomelm-species-") as folder:
         genomes, skipped = read_genomes(given.genomes, species, Path(folder) / "store")
-        options = {name: getattr(given, name) for name in ("seed", "strands", "balance")}
-        sampler = PairSampler(genomes, "train", lengths_bp=given.lengths_bp, **options)
+        sampler = open_sampler(genomes, given)
         with tqdm(total=given.n, unit="pair", desc="pairs", disable=None) as bar:
             write_pairs_csv(output.path(), _Watched(sampler, bar), given.n)
-        output.write_skipped(pd.concat([skipped, sampler.skipped], ignore_index=True))
-        table = dict(zip(genomes.table["genome"], species, strict=True))
-        output.write_settings(given, species_of_genome=table)
-    return [f"{given.out}: {given.n} pairs of {len(species)} genomes, {len(set(species))} species"]
+        skipped = pd.concat([skipped, sampler.skipped], ignore_index=True)
+        output.write_skipped(skipped)
+        used = genomes.table[~genomes.table["genome"].isin(sampler.skipped["name"])]
+        used = used[~used["genome"].isin(_without_bases(genomes))]
+        output.write_settings(
+            given, species_of_genome=dict(zip(used["genome"], used["species"], strict=True))
+        )
+    n_species = used["species"].nunique()
+    return [f"{given.out}: {given.n} pairs of {len(used)} genomes, {n_species} species"]
+
+
+def open_sampler(genomes: "GenomeSet", given: argparse.Namespace) -> "PairSampler":
+    """A sampler with the options given; ValueError when no genome has room for two windows."""
+    from genomelm_utils.datasets.species_pairs import PairSampler
+
+    options = {name: getattr(given, name) for name in ("seed", "strands", "balance")}
+    try:
+        return PairSampler(genomes, "train", lengths_bp=given.lengths_bp, **options)
+    except ValueError as error:  # it names the folder and the part, which are none of the user's
+        shortest = min(given.lengths_bp)
+        if f"room for two windows of {shortest} bp" not in str(error):
+            raise
+        raise ValueError(
+            f"none of the {len(genomes.table)} genomes has room for two windows of {shortest} bp "
+            "without ambiguous bases; give shorter --lengths-bp"
+        ) from error
+
+
+def _without_bases(genomes: "GenomeSet") -> list[str]:
+    n_definite = np.bincount(
+        genomes.genome_of_record,
+        genomes.store.records["n_definite"],
+        minlength=len(genomes.table),
+    )
+    return genomes.table.loc[n_definite == 0, "genome"].tolist()
 
 
 def find_species(genomes: Sequence[Path], table: Path | None) -> list[str]:
@@ -307,7 +350,17 @@ def read_genomes(
     table["n_bases"] = n_bases.astype(np.int64)
     lost = [name for one in sources for name in one["skipped"]]
     genomes = GenomeSet(folder, store, table, genome_of_record, valid_share=0.0)
-    return genomes, skipped_table(lost, "empty record")
+    unknown = _without_bases(genomes)
+    if len(unknown) == len(files):
+        raise ValueError(
+            f"{files[0]}{' and the other genomes' if len(files) > 1 else ''}: no definite base "
+            "(A, C, G or T), expected a genome"
+        )
+    skipped = [
+        skipped_table(lost, "empty record"),
+        skipped_table(unknown, "no definite base (N only)"),
+    ]
+    return genomes, pd.concat(skipped, ignore_index=True)
 
 
 class _Watched:

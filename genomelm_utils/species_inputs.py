@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from genomelm_utils.species_outputs import NAMES, SHOWN, Output, count_reasons, skipped_table
+from genomelm_utils.species_outputs import (
+    NAMES,
+    SHOWN,
+    Output,
+    count_reasons,
+    missing_file,
+    skipped_table,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -102,7 +109,9 @@ class Maker:
     def check(self, path: Path) -> None:
         """An error when the file is not there, or nothing says how to make features of it."""
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file, expected sequences or embeddings")
+            raise FileNotFoundError(
+                f"{path}: {missing_file(path)}, expected sequences or embeddings"
+            )
         if path.suffix in EMBEDDED:
             return
         if not (self.given.features or self.given.model):
@@ -141,6 +150,11 @@ class Maker:
                 raise
             raise ValueError(f"{path} is no file of embeddings: {error}") from error
         names, n_bases = table["name"].tolist(), table["n_bases"].to_numpy()
+        if (n_bases < min_bp).all():
+            raise ValueError(
+                f"{path}: all {len(names)} sequences are shorter than {min_bp} bp, of at most "
+                f"{n_bases.max()}; give a smaller --min-bp"
+            )
         features = Features(names, n_bases, values_SD, skipped_table([], ""))
         return features.keep(n_bases >= min_bp, f"shorter than {min_bp} bp")
 
@@ -255,7 +269,7 @@ class Truth:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path}: no such file, expected a table of contigs and species"
+                f"{path}: {missing_file(path)}, expected a table of contigs and species"
             )
         try:
             table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)

@@ -36,6 +36,11 @@ def tell_unlabelled(known_S: np.ndarray, truth: Path) -> None:
         tell(f"{(~known_S).sum()} of {len(known_S)} sequences are not in {truth} and not scored")
 
 
+def missing_file(path: Path) -> str:
+    """What is wrong with a path that is no file, for a message."""
+    return "a folder" if path.is_dir() else "no such file"
+
+
 def skipped_table(names: Sequence[str], reason: str) -> pd.DataFrame:
     """Records left out for one reason: name, reason."""
     return pd.DataFrame({"name": list(names), "reason": reason}, dtype=object)

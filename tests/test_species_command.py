@@ -232,6 +232,13 @@ def test_species_are_learned_from_a_labelled_table(run, contigs, labelled, shots
     assert f"accuracy\t{right:.4g}\n" in said
 
 
+def test_more_shots_than_there_are_sequences_are_told(run, labelled):
+    command = ["classify", "--train", labelled, "--predict", "contigs.fa.gz", *TNF]
+    *_, said = run(*command, "--shots", 99)
+    assert said == "3 of 3 species have fewer than 99 sequences to train on: 3 to 3 were used\n"
+    assert run(*command, "--shots", 3)[3] == ""
+
+
 def test_labelled_contigs_of_the_same_file_are_not_in_the_score(run, folder, tmp_path):
     few = tmp_path / "few.tsv"
     read_tsv(folder / "truth.tsv").head(6).to_csv(few, sep="\t", index=False)
@@ -278,6 +285,30 @@ def test_bins_without_a_label_and_a_fasta_of_each(run, contigs, tmp_path):
         assert records.names == group["name"].tolist()
         assert len(records.codes) == group["n_bases"].sum()
     assert {path.stem for path in fastas.iterdir()} == set(table["bin"])
+
+
+@pytest.mark.parametrize(
+    "inside", ["x.tsv", "x.tsv/bins", "x.tsv.json", "x.tsv.bins.tsv", "../out", ".."]
+)
+def test_bins_and_their_table_are_not_in_each_others_way(run, tmp_path, inside):
+    fastas = tmp_path / "out" / inside
+    status, out, _, said = run(*BIN, "--gamma", 0.9, "--fasta-out", fastas, out="x.tsv")
+    assert status == 2 and said.count("\n") == 1 and not out.parent.exists()
+    assert "are in each other's way" in said or "is not empty" in said
+
+
+def test_bins_do_not_stand_without_their_table(run, tmp_path, monkeypatch):
+    fastas = tmp_path / "bins"
+    write = species_binning.write_bin_fastas
+
+    def write_and_fail(*arguments):
+        write(*arguments)
+        assert fastas.is_dir()
+        raise OSError(28, "no space", "disk")
+
+    monkeypatch.setattr(species_binning, "write_bin_fastas", write_and_fail)
+    status, out, *_ = run(*BIN, "--gamma", 0.9, "--fasta-out", fastas)
+    assert status == 1 and not fastas.exists() and not list(out.parent.iterdir())
 
 
 def test_bins_by_a_given_gamma_from_embeddings_and_by_a_model(run):
@@ -351,10 +382,15 @@ def test_pairs_are_windows_of_one_genome_in_the_published_format(run, genomes, t
     }
 
 
-def test_a_pair_file_can_be_checked_and_its_faults_are_told(run, tmp_path):
+def test_a_pair_file_can_be_checked_and_its_faults_are_told(run, capsys, tmp_path):
     good = tmp_path / "good.csv"
     good.write_text("ACGT,ACGTACGT\nNNNN,ACGT\nGGGG,CCCC\n")
-    status, _, said, complaints = run("make-pairs", "--check", good)
+
+    def check():
+        status = species.main(["make-pairs", "--check", str(good)])
+        return status, *capsys.readouterr()
+
+    status, said, complaints = check()
     assert status == 0 and "2 pairs, 1 lines left out" in said
     assert "line 2: no definite base, left out" in complaints
     for text, message in (
@@ -363,8 +399,28 @@ def test_a_pair_file_can_be_checked_and_its_faults_are_told(run, tmp_path):
         ("", "no pairs"),
     ):
         good.write_text(text)
-        status, _, _, complaints = run("make-pairs", "--check", good)
+        status, _, complaints = check()
         assert status == 2 and message in complaints and complaints.count("\n") == 1
+    status, out, _, complaints = run("make-pairs", "--check", good)
+    assert status == 2 and "--check makes nothing: leave out genomes" in complaints
+    assert not out.parent.exists()
+
+
+def test_genomes_that_give_no_pairs_are_not_counted_and_told_why(run, genomes, tmp_path):
+    (tmp_path / "small.fna").write_text(">s\nACGTACGT\n")
+    (tmp_path / "unknown.fna").write_text(f">u\n{'N' * 5000}\n")
+    more = [tmp_path / "small.fna", tmp_path / "unknown.fna"]
+    status, out, said, complaints = run("make-pairs", *genomes, *more, *PAIRS, out="p.csv")
+    assert status == 0 and "40 pairs of 3 genomes, 3 species" in said
+    assert set(settings(out)["species_of_genome"]) == {"one", "two", "three"}
+    skipped = read_tsv(f"{out}.skipped.tsv").set_index("name")["reason"]
+    assert skipped["unknown"] == "no definite base (N only)" and "200 bp" in skipped["small"]
+    assert complaints.startswith("left out 2 records: ")
+    status, _, _, said = run("make-pairs", more[1], *PAIRS, out="q.csv")
+    assert status == 2 and f"{more[1]}: no definite base (A, C, G or T)" in said
+    status, _, _, said = run("make-pairs", *genomes, "--lengths-bp", 50_000, out="q.csv")
+    assert status == 2 and "none of the 3 genomes has room for two windows of 50000 bp" in said
+    assert "genomelm-species-" not in said and "give shorter --lengths-bp" in said
 
 
 # --- errors --------------------------------------------------------------------------------
@@ -430,7 +486,10 @@ ERRORS = {
     "no genome": (["make-pairs", "absent.fna"], "absent.fna: no such file; expected the FASTA"),
     "folder": (["make-pairs", "model"], "model: a folder, give its FASTA files"),
     "long": (["make-pairs", "contigs.fa.gz", "--lengths-bp", 5000],
-             "has room for two windows of 5000 bp"),
+             "none of the 1 genomes has room for two windows of 5000 bp"),
+    "a folder": (["embed", "model", *TNF], "model: a folder, expected sequences or embeddings"),
+    "a folder of truth": (["cluster", "contigs.fa.gz", *TNF, "--truth", "model"],
+                          "model: a folder, expected a table of contigs and species"),
     "same": (["make-pairs", "contigs.fa.gz", "../x/contigs.fa.gz"], "no such file"),
 }  # fmt: skip
 
@@ -438,7 +497,7 @@ ERRORS = {
 @pytest.mark.parametrize("what", ERRORS)
 def test_an_error_is_one_sentence_and_leaves_nothing(run, what):
     command, message = ERRORS[what]
-    out_name = "x.npy" if what in ("no file", "no model") else "x.tsv"
+    out_name = "x.npy" if what in ("no file", "no model", "a folder") else "x.tsv"
     status, out, said, complaints = run(*command, out=out_name)
     assert (status, said) == (2, "")
     assert message in complaints and complaints.count("\n") == 1
@@ -598,6 +657,12 @@ def test_what_only_a_model_uses_is_not_ignored_without_one(run, option):
     assert {name.split("--")[1].replace("-", "_") for name, _ in MODEL_ONLY} == set(
         species.MODEL_OPTIONS
     )
+
+
+def test_embeddings_that_are_all_too_short_are_told(run):
+    _, values, *_ = run("embed", "contigs.fa.gz", *TNF, out="e.npy")
+    status, _, _, said = run("bin", values, "--gamma", 0.9)
+    assert status == 2 and "all 45 sequences are shorter than 2500 bp" in said
 
 
 def test_names_of_genomes_must_be_told_apart_and_known(run, genomes, tmp_path):
