@@ -99,8 +99,10 @@ def _gone_after_an_error(folder: Path | None) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if folder is not None and not was_there:
+        if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+            if was_there:
+                folder.mkdir()
         raise
 
 

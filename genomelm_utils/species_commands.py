@@ -138,7 +138,6 @@ def classify(given: argparse.Namespace) -> list[str]:
         train, species = read_training(given.train, truth, maker)
         train, species = draw_shots(train, species, given.shots, given.seed)
         known = need_species(species, given.train)
-        tell_few_shots(species, given.shots)
         predict = maker.of_file(given.predict, given.min_bp)
         if train.values.shape[1] != predict.values.shape[1]:
             raise ValueError(
@@ -157,8 +156,7 @@ def classify(given: argparse.Namespace) -> list[str]:
         output.write_skipped(skipped)
         n_train = {name: species.count(name) for name in known}
         lines = [f"{given.out}: {len(predict)} sequences, {len(known)} species known"]
-        same_file = given.predict.resolve() == given.train.resolve()
-        trained = train.names if same_file else []
+        trained = train.names if given.predict.resolve() == given.train.resolve() else []
         scores = score_predictions(test, table, trained) if test else {}
         lines += [f"{name}\t{value:.4g}" for name, value in scores.items()]
         output.write_settings(given, n_train=n_train, n_predicted=len(predict), scores=scores)
@@ -207,16 +205,17 @@ def draw_shots(
     """At most `shots` sequences of each species, drawn with the seed; None takes all."""
     if shots is None:
         return train, species
+    tell_few_shots(species, shots)
     order = np.random.default_rng(seed).permutation(len(species))
     rank = pd.Series(species)[order].groupby(np.array(species)[order]).cumcount()
     rows = np.sort(rank.index[rank < shots].to_numpy())
     return train.take(rows), [species[i] for i in rows]
 
 
-def tell_few_shots(species: list[str], shots: int | None) -> None:
+def tell_few_shots(species: list[str], shots: int) -> None:
     """How many sequences were used, where species have fewer than were asked for."""
     counts = pd.Series(species).value_counts()
-    few = counts[counts < shots] if shots is not None else counts[:0]
+    few = counts[counts < shots]
     if len(few):
         tell(
             f"{len(few)} of {len(counts)} species have fewer than {shots} sequences to train on: "

@@ -297,18 +297,22 @@ def test_bins_and_their_table_are_not_in_each_others_way(run, tmp_path, inside):
     assert "are in each other's way" in said or "is not empty" in said
 
 
-def test_bins_do_not_stand_without_their_table(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("was_there", [False, True])
+def test_bins_do_not_stand_without_their_table(run, tmp_path, monkeypatch, was_there):
     fastas = tmp_path / "bins"
+    if was_there:
+        fastas.mkdir()
     write = species_binning.write_bin_fastas
 
     def write_and_fail(*arguments):
         write(*arguments)
-        assert fastas.is_dir()
+        assert any(fastas.iterdir())
         raise OSError(28, "no space", "disk")
 
     monkeypatch.setattr(species_binning, "write_bin_fastas", write_and_fail)
     status, out, *_ = run(*BIN, "--gamma", 0.9, "--fasta-out", fastas)
-    assert status == 1 and not fastas.exists() and not list(out.parent.iterdir())
+    assert status == 1 and not list(out.parent.iterdir())
+    assert fastas.exists() == was_there and not list(fastas.glob("*"))
 
 
 def test_bins_by_a_given_gamma_from_embeddings_and_by_a_model(run):
