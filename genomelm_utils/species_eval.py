@@ -16,6 +16,7 @@ from genomelm_utils.species_outputs import open_output, tell
 
 if TYPE_CHECKING:
     from genomelm_utils.datasets.species_contigs import Contigs
+    from genomelm_utils.tasks.species_benchmark import Clustering, SpeciesBins
     from genomelm_utils.tasks.species_sets import Embedded
 
 N_SEEDS = 5  # Source: DNABERT-S, seeds 0 to 4 of K-means and of few-shot draws
@@ -30,42 +31,39 @@ def evaluate(given: argparse.Namespace) -> list[str]:
     Columns: method, measure, at (shots, or the F1 that counts as recovered), unit (what the
     interval is over), value, low, high, n. Sequences left out are counted and named.
     """
-    from genomelm_utils.tasks import species_benchmark as benchmark
-
     maker = Maker(given)
     maker.check(given.input)
     with open_output(given.out) as output:
         contigs = read_labelled(given, maker)
-        embedded = embed_methods(given, maker, contigs)
-        clustering = benchmark.cluster_methods(
-            embedded.features, contigs.species, n_seeds=N_SEEDS, seed=given.seed
-        )
-        shots = usable_shots(contigs.species, given.shots)
-        fewshot = pd.DataFrame()
-        if shots:
-            found = benchmark.classify_methods(
-                embedded.features, contigs.species, shots=shots, n_seeds=N_SEEDS
-            )
-            fewshot = found.table
-            if len(found.skipped):
-                tell(f"few-shot: {len(found.skipped)} species have too few sequences")
-        bins = benchmark.bin_methods(
-            embedded,
-            contigs,
-            min_bp=given.bin_min_bp,
-            min_bin_size=given.min_bin_size,
-            seed=given.seed,
-        )
-        if bins.why_not:
-            tell(bins.why_not)
-        parts = [tidy_clusters(clustering), tidy_shots(fewshot), tidy_bins(bins)]
-        table = pd.concat([part for part in parts if len(part)], ignore_index=True)[COLUMNS]
+        table = score_methods(given, embed_methods(given, maker, contigs), contigs)
         output.write_table(table.round(6))
         output.write_skipped(contigs.skipped)
         n_species = len(set(contigs.species))
         output.write_settings(given, n_sequences=len(contigs), n_species=n_species)
     head = f"{given.out}: {len(contigs)} sequences of {n_species} species"
     return [head, *describe_table(table)]
+
+
+def score_methods(
+    given: argparse.Namespace, embedded: "Embedded", contigs: "Contigs"
+) -> pd.DataFrame:
+    """The table; what cannot be scored is told."""
+    from genomelm_utils.tasks import species_benchmark as benchmark
+
+    both = embedded.features, contigs.species
+    clustering = benchmark.cluster_methods(*both, n_seeds=N_SEEDS, seed=given.seed)
+    shots, fewshot = usable_shots(contigs.species, given.shots), pd.DataFrame()
+    if shots:
+        found = benchmark.classify_methods(*both, shots=shots, n_seeds=N_SEEDS)
+        fewshot = found.table
+        if len(found.skipped):
+            tell(f"few-shot: {len(found.skipped)} species have too few sequences")
+    options = {"min_bp": given.bin_min_bp, "min_bin_size": given.min_bin_size}
+    bins = benchmark.bin_methods(embedded, contigs, **options, seed=given.seed)
+    if bins.why_not:
+        tell(bins.why_not)
+    parts = [tidy_clusters(clustering), tidy_shots(fewshot), tidy_bins(bins)]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)[COLUMNS]
 
 
 def read_labelled(given: argparse.Namespace, maker: Maker) -> "Contigs":
@@ -139,7 +137,7 @@ def usable_shots(species: list[str], shots: list[int]) -> list[int]:
 # --- the table -----------------------------------------------------------------------------
 
 
-def tidy_clusters(clustering) -> pd.DataFrame:
+def tidy_clusters(clustering: "Clustering") -> pd.DataFrame:
     """ARI over seeds, contigs and species; NMI over seeds; ARI minus that of canonical TNF."""
     from genomelm_utils.evaluation.statistics import interval_table
 
@@ -159,7 +157,7 @@ def tidy_shots(table: pd.DataFrame) -> pd.DataFrame:
     return _place(table.assign(measure="macro_f1", unit="seed"))
 
 
-def tidy_bins(bins) -> pd.DataFrame:
+def tidy_bins(bins: "SpeciesBins") -> pd.DataFrame:
     """Share of species recovered above each F1, with its interval; mean F1; gamma; bins."""
     if bins.why_not:
         return pd.DataFrame()

@@ -66,8 +66,6 @@ def train(given: argparse.Namespace) -> list[str]:
     on. Raises: ValueError for a folder that is there, fewer than two species to train on, genomes
     without room; as `datasets.species.build_genome_set` and `tasks.species_training.train_species`.
     """
-    from genomelm_utils.datasets.species_pairs import PairSampler
-    from genomelm_utils.tasks.species_training import train_species
     from genomelm_utils.training.checkpoint import write_folder
 
     check_new_folder(given.out)
@@ -81,37 +79,35 @@ def train(given: argparse.Namespace) -> list[str]:
     plan = plan_training(given, genomes)
     for name, choice in plan.items():
         tell(f"{name}: {choice.value} ({choice.why})")
-    lengths = plan["lengths_bp"].value
-    held_out = cut_held_out(genomes, lengths, given.seed)
-    tokenizer = open_tokenizer(given, genomes)
-    model = open_encoder(given, plan, len(tokenizer))
-    sources = {
-        part: PairSampler(
-            genomes,
-            part,
-            lengths_bp=lengths,
-            seed=given.seed,
-            error_rate=given.error_rate if part == "train" else 0.0,
-        )
-        for part in ("train", "valid")
-    }
-    try:
-        trained = train_species(
-            model,
-            tokenizer,
-            sources["train"],
-            sources["valid"],
-            folder=work,
-            seed=given.seed,
-            **fit_options(plan),
-        )
-    except FloatingPointError as error:
-        raise ValueError(f"{error}; remove {work} and take another --seed") from error
+    held_out = cut_held_out(genomes, plan["lengths_bp"].value, given.seed)
+    trained = fit_encoder(given, genomes, plan, work)
     with write_folder(given.out) as partial:
         shutil.copytree(trained.final, partial, dirs_exist_ok=True)
         write_records(given, partial, plan, genomes, trained, held_out)
     shutil.rmtree(work)
     return describe_training(given, genomes, trained)
+
+
+def fit_encoder(
+    given: argparse.Namespace, genomes: "GenomeSet", plan: dict[str, Choice], work: Path
+) -> "Trained":
+    """The training itself; only windows to train on have sequencing errors."""
+    from genomelm_utils.datasets import species_pairs
+    from genomelm_utils.tasks.species_training import train_species
+
+    tokenizer = open_tokenizer(given, genomes)
+    model = open_encoder(given, plan, len(tokenizer))
+    options = {"lengths_bp": plan["lengths_bp"].value, "seed": given.seed}
+    rates = {"train": given.error_rate, "valid": 0.0}
+    train_pairs, valid_pairs = (
+        species_pairs.PairSampler(genomes, part, **options, error_rate=rate)
+        for part, rate in rates.items()
+    )
+    settings = {"folder": work, "seed": given.seed, **fit_options(plan)}
+    try:
+        return train_species(model, tokenizer, train_pairs, valid_pairs, **settings)
+    except FloatingPointError as error:
+        raise ValueError(f"{error}; remove {work} and take another --seed") from error
 
 
 # --- before --------------------------------------------------------------------------------
