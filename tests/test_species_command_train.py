@@ -170,9 +170,11 @@ def test_a_tokenizer_of_ones_own_and_errors_of_reads(run, tmp_path, monkeypatch)
 
 def test_bad_requests_are_one_sentence_and_leave_nothing(run, folder, tmp_path):
     genomes = sorted(folder.glob("*.fna.gz"))
+    # with which the species of two genomes is dealt first, and fills the training
+    seed = next(s for s in range(99) if np.random.default_rng(s).permutation(5)[0] == 0)
     for arguments, files, message in (
         (SMALL, genomes[:3], "3 genomes of 2 species: expected at least three"),
-        ([*SMALL, "--test-share", 0.9], genomes, "expected two or more"),
+        ([*SMALL, "--test-share", 0.9, "--seed", seed], genomes, "expected two or more"),
         ([*SMALL, "--tokenizer", tmp_path / "absent"], genomes, "tokenizer.json does not exist"),
         ([*SMALL, "--start", folder], genomes, "tokenizer.json does not exist"),
         (["--table", "absent.tsv"], genomes, "absent.tsv: no such file, expected a table of"),
