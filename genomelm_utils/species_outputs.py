@@ -84,17 +84,21 @@ class Output:
 
     def write_settings(self, given: "argparse.Namespace", **found: Any) -> None:
         """What was asked, of which files, with which versions, and what came out."""
-        asked = {name: value for name, value in vars(given).items() if name != "argv"}
-        content = {
-            "command": ["python", "-m", "genomelm_utils.species", *given.argv],
-            "settings": asked,
-            "inputs": _hash_inputs(asked),
-            "versions": _find_versions(),
-            **found,
-            "n_skipped": self.n_skipped,
-        }
-        text = json.dumps(content, indent=1, default=_as_json)
-        self.path(SETTINGS).write_text(f"{text}\n")
+        text = describe_run(given, **found, n_skipped=self.n_skipped)
+        self.path(SETTINGS).write_text(text)
+
+
+def describe_run(given: "argparse.Namespace", **found: Any) -> str:
+    """What was asked, of which files, with which versions, and what came out, as JSON."""
+    asked = {name: value for name, value in vars(given).items() if name != "argv"}
+    content = {
+        "command": ["python", "-m", "genomelm_utils.species", *given.argv],
+        "settings": asked,
+        "inputs": _hash_inputs(asked),
+        "versions": _find_versions(),
+        **found,
+    }
+    return json.dumps(content, indent=1, default=_as_json) + "\n"
 
 
 def check_outputs(given: "argparse.Namespace") -> None:
@@ -109,6 +113,13 @@ def check_outputs(given: "argparse.Namespace") -> None:
                 f"--out is {given.out}, but {read[path.resolve()]} is an input and would be "
                 "overwritten; give --out another name"
             )
+
+
+def check_new_folder(folder: Path) -> None:
+    """ValueError when a result's folder is a file, or holds something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is a file"
+        raise ValueError(f"{folder} {what}; name a new folder to write to")
 
 
 @contextmanager
@@ -145,8 +156,9 @@ def _named_inputs(asked: dict[str, Any]) -> list[Path]:
     named = [path for value in inputs for path in np.atleast_1d(np.array(value, object))]
     read = [path for path in named if isinstance(path, Path)]
     read += [path.with_name(path.name + NAMES) for path in read if path.suffix == ".npy"]
-    if asked.get("model") and asked["model"].is_dir():
-        read += sorted(asked["model"].iterdir())
+    for name in ("model", "start", "tokenizer"):
+        if asked.get(name) and asked[name].is_dir():
+            read += sorted(asked[name].iterdir())
     return [path for path in read if path.is_file()]
 
 

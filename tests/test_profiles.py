@@ -99,6 +99,28 @@ def test_paper_has_the_published_vocabulary():
     assert profile.runs["01_data"]["genbank"]["n_train"] == round(0.9 * n_genomes)
 
 
+def test_paper_has_the_published_evaluation_of_species():
+    """Source: DNABERT-S, 12 sets for clustering and 6 for binning (specification, 4.1 to 4.4)."""
+    runs = load_profile("paper").runs["10_clustering_binning"]
+    tables = {values["files"][0]: values for values in runs.values() if values["files"]}
+    n_of = {"reference": 2, "marine": 5, "plant": 5}
+    names = {f"{source}/clustering_{i}.tsv" for source, n in n_of.items() for i in range(n)}
+    names |= {f"{source}/binning_{i}.tsv" for source in n_of for i in (5, 6)}
+    assert {name.removeprefix("data/raw/dnabert_s_eval/") for name in tables} == names
+    for name, values in tables.items():
+        assert values["contigs_from"] == "table"
+        assert values["max_bp"] == (10_000 if "reference/clustering" in name else 20_000), name
+        assert (values["bin_min_bp"], values["min_bin_size"], values["seeds"]) == (2500, 10, 5)
+
+
+def test_paper_trains_once_with_sequencing_errors():
+    runs = load_profile("paper").runs["09_species_pretraining"]
+    rates = {name: values["error_rate"] for name, values in runs.items() if values["error_rate"]}
+    assert rates == {"corrected-errors": 0.1}
+    differs = {k for k, v in runs["corrected"].items() if runs["corrected-errors"][k] != v}
+    assert differs == {"error_rate"}
+
+
 def test_every_line_of_settings_common_to_the_paper_has_its_source():
     """The blocks `common:` of 02 and 04 hold the published values, each with where it stands."""
     text = paths.params_file("paper").read_text()

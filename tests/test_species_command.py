@@ -22,12 +22,15 @@ from genomelm_utils import (
     species_binning,
     species_commands,
     species_inputs,
+    species_options,
     species_outputs,
 )
 from genomelm_utils.baselines import species_features
 from genomelm_utils.datasets import species_pairs
 from genomelm_utils.datasets.species_pair_files import read_pairs_csv
+from genomelm_utils.evaluation import species_classification
 from genomelm_utils.models.alibi_bert import AlibiBertModel, alibi_config
+from genomelm_utils.models.alibi_config import ALIBI_PRESETS
 from genomelm_utils.sequences import stream
 from genomelm_utils.sequences.alphabet import decode, reverse_complement
 from genomelm_utils.sequences.fasta import read_fasta, write_fasta
@@ -155,7 +158,7 @@ def test_records_left_out_are_counted_named_and_listed(run, tmp_path, how):
     assert settings(out)["n_skipped"] == 3
 
 
-@pytest.mark.parametrize("kind", species.FEATURES)
+@pytest.mark.parametrize("kind", species_options.FEATURES)
 def test_features_of_a_file_are_written_block_by_block(
     folder, contigs, monkeypatch, tmp_path, kind
 ):
@@ -384,6 +387,18 @@ def test_pairs_are_windows_of_one_genome_in_the_published_format(run, genomes, t
         "pairs.csv.json",
         "pairs.csv.skipped.tsv",
     }
+
+
+def test_pairs_have_errors_of_reads_when_asked(run, genomes, tmp_path):
+    command = ["make-pairs", *genomes, "--species-table", tmp_path / "species.tsv", *PAIRS]
+    plain = run(*command, out="plain.csv")[1]
+    zero = run(*command, "--error-rate", 0, out="zero.csv")[1]
+    assert zero.read_bytes() == plain.read_bytes()
+    status, out, *_ = run(*command, "--error-rate", 0.1, out="errors.csv")
+    assert status == 0 and settings(out)["settings"]["error_rate"] == 0.1
+    lengths = [len(one) for one in out.read_text().replace("\n", ",").split(",")[:-1]]
+    asked = [len(one) for one in plain.read_text().replace("\n", ",").split(",")[:-1]]
+    assert lengths != asked and np.allclose(lengths, asked, rtol=0.15)
 
 
 def test_a_pair_file_can_be_checked_and_its_faults_are_told(run, capsys, tmp_path):
@@ -659,7 +674,7 @@ def test_what_only_a_model_uses_is_not_ignored_without_one(run, option):
     status, *_, said = run("cluster", "contigs.fa.gz", "--k", 3, *option)
     assert status == 2 and "only a --model uses" in said
     assert {name.split("--")[1].replace("-", "_") for name, _ in MODEL_ONLY} == set(
-        species.MODEL_OPTIONS
+        species_options.MODEL_OPTIONS
     )
 
 
@@ -772,13 +787,15 @@ def test_warnings_of_libraries_are_one_line_each(run, tmp_path):
 
 
 def test_what_the_parser_knows_is_what_the_package_knows():
-    assert species.LENGTHS_BP == species_pairs.LENGTHS_BP
-    assert species.WINDOW_BP == embedding.WINDOW_BP
-    assert set(species.FEATURES) < set(species_features.SPECIES_BASELINES)
-    assert set(species.EXAMPLES) == set(species.COMMANDS)
+    assert species_options.LENGTHS_BP == species_pairs.LENGTHS_BP
+    assert species_options.WINDOW_BP == embedding.WINDOW_BP
+    assert set(species_options.FEATURES) < set(species_features.SPECIES_BASELINES)
+    assert species_options.SHOTS == species_classification.SHOTS
+    assert set(species_options.PRESETS) == set(ALIBI_PRESETS)
+    assert set(species_options.EXAMPLES) == set(species_options.COMMANDS)
 
 
-@pytest.mark.parametrize("name", species.COMMANDS)
+@pytest.mark.parametrize("name", species_options.COMMANDS)
 def test_every_command_shows_an_example(capsys, name):
     with pytest.raises(SystemExit) as left:
         species.main([name, "--help"])

@@ -12,6 +12,7 @@ import pandas as pd
 
 from genomelm_utils.datasets.species import GenomeSet
 from genomelm_utils.sequences.alphabet import reverse_complement
+from genomelm_utils.sequences.sequencing_errors import add_errors, split_error_rate
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,11 @@ class PairSampler:
             draws genomes by their number of bases, as published pairs were. Draws are stratified:
             as many consecutive rows of a step as there are species hold each of them once
             (`species`), so that a batch has as many different negatives as it can.
+        error_rate: share of a window's bases with a sequencing error, as long reads have them, see
+            `sequences.sequencing_errors`; drawn for each window on its own, where it lies does not
+            change. A window of L bases is then L + insertions - deletions long: L (1 - 0.12
+            error_rate) on average. 0 gives the genome's own bases. Of the part `valid` too, so
+            leave it 0 there.
 
     Raises ValueError when no genome of the part has room for two windows of the shortest length.
     Genomes without room are left out, named in `.skipped` (name, reason) and in the log.
@@ -81,12 +87,14 @@ class PairSampler:
         seed: int,
         strands: str = "both",
         balance: str = "species",
+        error_rate: float = 0.0,
     ) -> None:
         _check_choice("strands", strands, ("both", "forward"))
         _check_choice("balance", balance, ("species", "bases"))
         if not len(lengths_bp) or min(lengths_bp) < 1:
             raise ValueError(f"lengths_bp is {list(lengths_bp)}, expected lengths of at least 1")
         self.genomes, self.part, self.seed, self.strands = genomes, part, seed, strands
+        self._error_rates = split_error_rate(error_rate)
         self.lengths_bp = np.unique(np.asarray(lengths_bp, dtype=np.int64))
         self._codes = np.asarray(genomes.store.codes)
         self._lay_out()
@@ -109,6 +117,8 @@ class PairSampler:
             ]
             for view in (0, 1)
         ]
+        if self._error_rates.total:
+            views = [self._read(view, codes, step, start) for view, codes in enumerate(views)]
         return Pairs(*views, self.genomes.species_of_genome[places.genome_B])
 
     def places(self, step: int, start: int, stop: int) -> PairPlaces:
@@ -135,6 +145,19 @@ class PairSampler:
         bits = np.random.Philox(key=np.array([self.seed, step], dtype=np.uint64))
         bits.advance(start * _N_DRAWS // _DRAWS_PER_COUNT)
         return np.random.Generator(bits).random((stop - start, _N_DRAWS)).T
+
+    def _read(
+        self, view: int, windows: list[np.ndarray], step: int, start: int
+    ) -> list[np.ndarray]:
+        """The windows of rows `start`, ... with sequencing errors, each from its own stream."""
+        key = np.array([self.seed, step], dtype=np.uint64)
+        # counters far above those of `_draw`, and below those of `_spread`
+        counters = ([0, 0, 1 + 2 * row + view, 0] for row in range(start, start + len(windows)))
+        streams = (np.random.Generator(np.random.Philox(key=key, counter=c)) for c in counters)
+        return [
+            add_errors(codes, self._error_rates, rng)
+            for codes, rng in zip(windows, streams, strict=True)
+        ]
 
     def _spread(self, draw_B: np.ndarray, step: int, start: int, stop: int) -> np.ndarray:
         """Draws from [0, 1) in as many equal strata as there are species, each once per round."""

@@ -117,10 +117,13 @@ def check_species_pretraining(
     *,
     preset: str,
     start: str,
+    pairs_file: str,
+    error_rate: float,
     mlm_steps: int,
     objective: str,
     mix_layer: int,
     steps: int,
+    first_steps: int,
     batch_pairs: int,
     chunk_pairs: int,
     method: str,
@@ -131,8 +134,14 @@ def check_species_pretraining(
     """Contradictions of 09_species_pretraining."""
     if start and mlm_steps:
         yield "mlm_steps", f"0: training starts from the model in start ({start})"
-    if objective == "curriculum" and steps < 3:
+    if pairs_file and error_rate:
+        yield "error_rate", f"0: pairs are read from pairs_file ({pairs_file}) as they are"
+    if objective == "curriculum" and steps < 3 and not first_steps:
         yield "steps", "at least 3: a third of the curriculum is its first phase"
+    if first_steps and objective != "curriculum":
+        yield "first_steps", f"0: objective is {objective}, which has one phase"
+    elif first_steps and first_steps >= steps:
+        yield "first_steps", f"below steps ({steps}): the second phase takes the rest"
     n_layers = ALIBI_LAYERS[preset]
     if not start and objective in ("curriculum", "mix") and mix_layer >= n_layers:
         yield "mix_layer", f"-1 to {n_layers - 1}: preset {preset} has {n_layers} layers"

@@ -30,10 +30,20 @@ CURRICULUM = "curriculum"
 SHOWN_PAIRS = 200
 
 
-def make_phases(objective: str, steps: int, mix_layer: int = MANIFOLD) -> tuple[Phase, ...]:
-    """The phases of a training: the paper's curriculum, or one objective all the way."""
+def make_phases(
+    objective: str, steps: int, mix_layer: int = MANIFOLD, first_steps: int = 0
+) -> tuple[Phase, ...]:
+    """The phases of a training: the paper's curriculum, or one objective all the way.
+
+    first_steps: of a curriculum's first phase, 0 = a third.
+    Raises: ValueError for `first_steps` with one objective, which has no second phase.
+    """
     if objective == CURRICULUM:
-        return curriculum(steps, mix_layer)
+        return curriculum(steps, mix_layer, first_steps)
+    if first_steps:
+        raise ValueError(
+            f"first_steps is {first_steps}, expected 0: objective {objective} has one phase"
+        )
     return (Phase(objective, steps, mix_layer),)
 
 
@@ -45,17 +55,24 @@ def open_pairs(
     lengths_bp: tuple[int, ...],
     batch_pairs: int,
     seed: int,
+    error_rate: float = 0.0,
 ) -> PairSource:
     """Training pairs: windows of the training genomes, or a file in the published format.
 
-    The file is read once into `folder`, as base codes.
+    The file is read once into `folder`, as base codes. error_rate: of windows, see `PairSampler`.
+    Raises: ValueError for a file and an error rate; as `read_pairs_csv` and `PairSampler`.
     """
     from genomelm_utils.datasets.species_pair_files import read_pairs_csv
     from genomelm_utils.datasets.species_pairs import PairSampler
 
     if pairs_file is not None:
+        if error_rate:
+            raise ValueError(
+                f"error_rate is {error_rate}, expected 0 with a pairs_file ({pairs_file}): errors "
+                "are for windows cut from genomes; make the file with --error-rate"
+            )
         return read_pairs_csv(pairs_file, folder, seed=seed, pairs_per_step=batch_pairs)
-    return PairSampler(genomes, "train", lengths_bp=lengths_bp, seed=seed)
+    return PairSampler(genomes, "train", lengths_bp=lengths_bp, seed=seed, error_rate=error_rate)
 
 
 def show_pairs(sampler: "PairSampler", n: int = SHOWN_PAIRS) -> pd.DataFrame:

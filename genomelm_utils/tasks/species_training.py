@@ -57,14 +57,19 @@ class Phase:
             )
 
 
-def curriculum(steps: int, mix_layer: int = MANIFOLD) -> tuple[Phase, Phase]:
-    """A third of the steps weighted SimCLR, then mixtures: the paper's curriculum.
+def curriculum(steps: int, mix_layer: int = MANIFOLD, first_steps: int = 0) -> tuple[Phase, Phase]:
+    """Weighted SimCLR for `first_steps`, then mixtures: the paper's curriculum.
 
-    Raises: ValueError for fewer than 3 steps. Source: arXiv:2402.08777; released `train`.
+    first_steps: 0 is a third of `steps`. The released training counts epochs instead: its first
+    phase is the first of three, 41,667 of the 120,001 steps that its last save holds.
+    Raises: ValueError for fewer than 3 steps, or a phase without a step.
+    Source: arXiv:2402.08777; released `train`.
     """
-    if steps < 3:
+    if not first_steps and steps < 3:
         raise ValueError(f"a curriculum of {steps} steps, expected at least 3")
-    first = steps // 3
+    first = first_steps or steps // 3
+    if not 0 < first < steps:
+        raise ValueError(f"first_steps is {first}, expected 1 to {steps - 1}: steps is {steps}")
     return Phase("weighted_simclr", first), Phase("mix", steps - first, mix_layer)
 
 

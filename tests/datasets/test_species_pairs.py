@@ -1,5 +1,7 @@
 """Pairs: of one genome, apart, definite, inside their part; the same whoever asks; evenly drawn."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from genomelm_utils.datasets.species import build_genome_set, simulate_genome_set, split_species
 from genomelm_utils.datasets.species_pairs import PairSampler
 from genomelm_utils.sequences.alphabet import N_BASES, encode, reverse_complement
+from genomelm_utils.sequences.sequencing_errors import add_errors, split_error_rate
 from genomelm_utils.sequences.simulate_species import simulate_species
 
 
@@ -141,3 +144,53 @@ def test_wrong_rows_are_explained(genomes):
     sampler = PairSampler(genomes, "train", lengths_bp=[100], seed=1)
     with pytest.raises(ValueError, match="expected 0 <= start <= stop"):
         sampler.pairs(0, 3, 2)
+
+
+# ---- sequencing errors
+
+
+def pair_bytes(pairs):
+    return b"|".join(codes.tobytes() for codes in [*pairs.first, *pairs.second])
+
+
+def test_without_errors_pairs_are_the_bytes_they_always_were(genomes):
+    plain = PairSampler(genomes, "train", lengths_bp=[100, 200], seed=5)
+    zero = PairSampler(genomes, "train", lengths_bp=[100, 200], seed=5, error_rate=0.0)
+    assert pair_bytes(zero.pairs(3, 0, 50)) == pair_bytes(plain.pairs(3, 0, 50))
+    pieces = [codes for pair in (plain.pairs(0, 0, 9),) for codes in (*pair.first, *pair.second)]
+    digest = hashlib.sha256(b"".join(codes.tobytes() for codes in pieces)).hexdigest()
+    assert digest[:16] == "3850ac78cb2202c6"  # of the sampler before there was an error model
+
+
+def test_errors_change_bases_and_lengths_but_not_where_windows_lie(genomes):
+    options = {"lengths_bp": [400], "seed": 5}
+    plain = PairSampler(genomes, "train", **options)
+    erring = PairSampler(genomes, "train", **options, error_rate=0.2)
+    assert np.array_equal(erring.places(1, 0, 90).start_B2, plain.places(1, 0, 90).start_B2)
+    clean, read = plain.pairs(1, 0, 90), erring.pairs(1, 0, 90)
+    assert np.array_equal(clean.species, read.species)
+    assert all(codes.max() < N_BASES for codes in (*read.first, *read.second))
+    lengths = np.array([len(codes) for codes in (*read.first, *read.second)])
+    rates = split_error_rate(0.2)
+    mean = 400 * (1 + rates.insertion - rates.deletion)
+    assert len(set(lengths.tolist())) > 10 and lengths.mean() == pytest.approx(mean, abs=4)
+    # both windows of a pair have errors of their own: the same bases would get different ones
+    rng = np.random.Generator(np.random.Philox(key=[5, 1], counter=[0, 0, 1 + 2 * 7 + 1, 0]))
+    assert np.array_equal(read.second[7], add_errors(clean.second[7], rates, rng))
+    first = np.random.Generator(np.random.Philox(key=[5, 1], counter=[0, 0, 1 + 2 * 7, 0]))
+    assert not np.array_equal(read.second[7], add_errors(clean.second[7], rates, first))
+
+
+def test_errors_of_a_pair_depend_on_seed_step_and_row_only(genomes):
+    sampler = PairSampler(genomes, "train", lengths_bp=[100], seed=5, error_rate=0.1)
+    whole = sampler.pairs(9, 0, 40)
+    part = PairSampler(genomes, "train", lengths_bp=[100], seed=5, error_rate=0.1).pairs(9, 13, 30)
+    assert all(map(np.array_equal, part.first, whole.first[13:30]))
+    assert all(map(np.array_equal, part.second, whole.second[13:30]))
+    other = PairSampler(genomes, "train", lengths_bp=[100], seed=6, error_rate=0.1)
+    assert pair_bytes(other.pairs(9, 0, 40)) != pair_bytes(whole)
+
+
+def test_an_error_rate_that_is_no_share_is_told(genomes):
+    with pytest.raises(ValueError, match="error_rate is 10, expected a share of bases"):
+        PairSampler(genomes, "train", lengths_bp=[100], seed=5, error_rate=10)

@@ -1,5 +1,7 @@
 """Pieces of notebook 09: phases, pairs as a table, where training starts, tables without times."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from species_toy import VOCAB, Toy, make_toy
@@ -28,7 +30,10 @@ def build(toy, start=None, **changes):
 
 def test_phases_are_the_curriculum_or_one_objective():
     assert training.make_phases("curriculum", 9, 1) == curriculum(9, 1)
+    assert training.make_phases("curriculum", 9, 1, 2) == curriculum(9, 1, first_steps=2)
     assert training.make_phases("simclr", 9) == (Phase("simclr", 9),)
+    with pytest.raises(ValueError, match="first_steps is 4, expected 0: objective simclr has one"):
+        training.make_phases("simclr", 9, first_steps=4)
 
 
 def test_pairs_are_shown_where_they_lie(toy):
@@ -49,6 +54,18 @@ def test_a_pair_file_takes_the_place_of_the_genomes(toy, tmp_path):
     assert len(source.pairs(0, 0, 4).first) == 4
     drawn = training.open_pairs(toy.genomes, None, tmp_path / "none", **options)
     assert set(map(len, drawn.pairs(0, 0, 20).first)) == set(LENGTHS_BP)
+
+
+def test_training_windows_have_errors_where_they_are_asked_for(toy, tmp_path):
+    options = {"lengths_bp": (200,), "batch_pairs": 4, "seed": 1}
+    clean = training.open_pairs(toy.genomes, None, tmp_path, **options).pairs(0, 0, 9)
+    read = training.open_pairs(toy.genomes, None, tmp_path, **options, error_rate=0.1)
+    read = read.pairs(0, 0, 9)
+    assert {len(codes) for codes in clean.first} == {200} != {len(codes) for codes in read.first}
+    with pytest.raises(
+        ValueError, match=r"error_rate is 0.1, expected 0 with a pairs_file \(p.csv"
+    ):
+        training.open_pairs(toy.genomes, Path("p.csv"), tmp_path, **options, error_rate=0.1)
 
 
 def test_tokens_of_the_windows(toy):

@@ -20,6 +20,7 @@ from genomelm_utils.models.alibi_bert import AlibiBertModel
 from genomelm_utils.pipeline.profile import load_profile
 from genomelm_utils.tasks import species_training
 from genomelm_utils.tasks.contrastive import NO_SPECIES, ContrastiveTask, read_con_weights
+from genomelm_utils.tasks.species_pretraining import make_phases
 from genomelm_utils.tasks.species_training import Phase, count_kept_steps, curriculum
 from genomelm_utils.tasks.species_validation import (
     embed_ids,
@@ -199,16 +200,48 @@ def test_released_return_to_the_last_save(toy, tmp_path):
     assert result.phases["first_step"].tolist() == [0, 2]
 
 
+def count_released(epochs, per_epoch, save_every, n_saves, has_curriculum):
+    """The released loop, counted: (updates of each phase in its newest weights, saves).
+
+    Written from its order of events: update, save where the counter is a multiple, stop the epoch
+    where it is beyond the last save, count on; the second epoch of three begins from the last save.
+    """
+    counter, kept, saved, saves = 0, [0, 0], [0, 0], []
+    for epoch in range(epochs):
+        if has_curriculum and epoch == epochs // 3:
+            kept = list(saved)
+        for _ in range(per_epoch):
+            kept[int(has_curriculum and epoch >= epochs // 3)] += 1
+            if counter % save_every == 0:
+                saved = list(kept)
+                saves.append(counter)
+            if counter > save_every * n_saves:
+                break
+            counter += 1
+    return saved, saves
+
+
 def test_released_schedule_is_that_of_the_paper_profile():
     """Golden fact 17: steps of an epoch, of three, the 12 saves, validation batches of 360."""
     for run, values in load_profile("paper").runs["09_species_pretraining"].items():
         per_epoch = math.ceil(2_000_000 / values["batch_pairs"])
         assert (per_epoch, 3 * per_epoch) == (41_667, 125_001), run
         steps, save_every = values["steps"], values["save_every"]
-        assert steps == 3 * per_epoch // save_every * save_every, run
-        assert len(range(save_every, steps + 1, save_every)) == 12, run
+        n_saves = 3 * per_epoch // save_every
+        assert (n_saves, steps // save_every) == (12, 12), run
         assert count_kept_steps(per_epoch, save_every) == 40_001, run
         assert math.ceil(values["valid_pairs"] / 360) == 134, run
+        if not run.startswith("reference"):
+            continue
+        is_curriculum = values["objective"] == "curriculum"
+        expected, saves = count_released(3, per_epoch, save_every, n_saves, is_curriculum)
+        phases = make_phases(values["objective"], steps, first_steps=values["first_steps"])
+        kept = [phase.steps for phase in phases]
+        if values["phase_start"] == "last_save":
+            kept[:-1] = [count_kept_steps(n, save_every) for n in kept[:-1]]
+        assert kept == [n for n in expected if n], run
+        assert saves == list(range(0, 120_001, 10_000))
+        assert sum(kept) == (40_001 + 78_334 if is_curriculum else 120_001)
 
 
 MIXED = {"phases": [Phase("mix", 2, 0)], "chunk_pairs": 4}
@@ -268,6 +301,11 @@ def test_wrong_settings(toy, tmp_path, changes, message):
 
 
 def test_curriculum_is_a_third_and_the_rest():
+    assert curriculum(10, first_steps=7) == (Phase("weighted_simclr", 7), Phase("mix", 3))
+    assert curriculum(2, first_steps=1) == (Phase("weighted_simclr", 1), Phase("mix", 1))
+    for first in (10, 11, -1):
+        with pytest.raises(ValueError, match=f"first_steps is {first}, expected 1 to 9"):
+            curriculum(10, first_steps=first)
     assert curriculum(10, mix_layer=0) == (Phase("weighted_simclr", 3), Phase("mix", 7, 0))
     with pytest.raises(ValueError, match="curriculum of 2 steps"):
         curriculum(2)
