@@ -110,10 +110,12 @@ def find_cells(
     probed = _probed_cells(centres_KD, threshold, block_rows)
     found = _recall_at(cosine_PK, counts_PK, threshold)
     seen = float(sum(sizes_K[one].sum() * sizes_K[i] for i, one in enumerate(probed)))
+    held = f"hold {found:.1%} of the neighbours of {len(pilot)} rows drawn"
+    if np.isnan(found):
+        held = f"were not chosen by the neighbours of {len(pilot)} rows drawn, which have none"
     why = (
         f"of {n_cells} cells those with a cosine of centres of {threshold:.3f} or more are looked "
-        f"at, {seen / len(rows_SD):.0f} rows per row; they hold {found:.1%} of the neighbours of "
-        f"{len(pilot)} rows drawn"
+        f"at, {seen / len(rows_SD):.0f} rows per row; they {held}"
     )
     if affordable > wanted and not found >= recall:
         logger.warning("%s: less than %g, for more than %d rows per row are not looked at",
