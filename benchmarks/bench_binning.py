@@ -135,7 +135,8 @@ def show(row: dict) -> None:
     print(
         f"{row['method']:<11} N {row['n_contigs']:>9,} x {row['width']:>3}  "
         f"{row['wall_s']:9.2f} s  peak {row['peak_gib']:6.2f} GiB "
-        f"(+{row['peak_above_embeddings_gib']:.2f})  {row['n_bins']:>5} bins  {row['binned']:.1%} binned",
+        f"(+{row['peak_above_embeddings_gib']:.2f})  {row['n_bins']:>5} bins  "
+        f"{row['binned']:.1%} binned",
         flush=True,
     )
 
