@@ -1,4 +1,8 @@
-"""Embedding a file needs no more memory when the file is ten times as large."""
+"""Embedding a file needs no more memory when the file is ten times as large.
+
+The network is replaced by one row of numbers per record: what is measured is reading, looking ahead
+and writing. That its batches are bounded is tested with `embedding_batches`.
+"""
 
 import subprocess
 import sys
@@ -10,24 +14,28 @@ import pytest
 from genomelm_utils.sequences.fasta import write_fasta
 
 STATUS = Path("/proc/self/status")
-BLOCK_BASES = 200_000
-SMALL_BP, LARGE_BP, CONTIG_BP = 400_000, 4_000_000, 2000
-MARGIN_MIB = 24  # of peaks; the large file in one block takes more than twice that above the small
+BLOCK_BASES, CONTIG_BP, WIDTH = 400_000, 500, 512
+SMALL_BP, LARGE_BP = 2_000_000, 20_000_000  # 8 and 78 MiB of embeddings
+MARGIN_MIB = 24  # of peaks; all of the large file at once is above twice that
 CODE = """
 import sys
 from pathlib import Path
-import numpy as np, torch
+import numpy as np
 from genomelm_utils.models.alibi_bert import AlibiBertModel, alibi_config
-from genomelm_utils.sequences.alphabet import decode
-from genomelm_utils.tasks.embedding_files import embed_file
+from genomelm_utils.tasks import embedding_files
 from genomelm_utils.tokenizers.bpe import train_bpe
 
-rng = np.random.default_rng(0)
-tokenizer = train_bpe([decode(rng.integers(0, 4, 500, dtype=np.uint8)) for _ in range(20)], 40)
-sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
+width = int(sys.argv[4])
+
+def embed(model, tokenizer, codes, **options):
+    return np.full((len(codes), width), len(codes), dtype=np.float32)
+
+embedding_files.embed = embed
+sizes = {"hidden_size": width, "num_attention_heads": 2, "intermediate_size": 16}
 model = AlibiBertModel(alibi_config("micro", vocab_size=40, num_hidden_layers=1, **sizes)).eval()
-options = {"progress": False, "token_budget": 4096, "window_bp": 500}
-done = embed_file(*sys.argv[1:3], model, tokenizer, block_bases=int(sys.argv[3]), **options)
+tokenizer = train_bpe(["ACGTTGCAACCGGT" * 20] * 2, 12)
+blocks = {"block_bases": int(sys.argv[3]), "block_records": 1 << 30}
+done = embedding_files.embed_file(*sys.argv[1:3], model, tokenizer, progress=False, **blocks)
 lines = Path("/proc/self/status").read_text().splitlines()
 print(done.n_bases, next(line for line in lines if line.startswith("VmHWM")).split()[1])
 """
@@ -41,6 +49,7 @@ def peak_mib(folder: Path, n_bases: int, block_bases: int = BLOCK_BASES) -> floa
     path = folder / f"{n_bases}.fa"
     write_fasta(path, [f"c{i}" for i in range(n)], codes)
     command = [sys.executable, "-c", CODE, path, folder / f"{n_bases}.npy", str(block_bases)]
+    command.append(str(WIDTH))
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert int(out[0]) == n_bases
     return int(out[1]) / 1024
