@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from genomelm_utils.species_fusion import Fusion
 from genomelm_utils.species_inputs import (
     EMBEDDED,
     Features,
@@ -52,15 +53,16 @@ def bin_file(given: argparse.Namespace) -> list[str]:
             f"{given.input} holds no sequences: --gamma auto and --fasta-out need FASTA; give "
             "--gamma a number"
         )
-    options = {"min_bin_size": given.min_bin_size, "max_bins": given.max_bins}
+    names = ("min_bin_size", "max_bins", "neighbours", "recall")
+    options = {name: getattr(given, name) for name in names}
     gamma = 0.5 if given.gamma == "auto" else given.gamma
     check_options(gamma, "fixed", **options, block_rows=1)  # before hours of embedding
     truth = read_truth(given.truth)
     with _gone_after_an_error(folder), open_output(given.out) as output:
-        maker = Maker(given)
-        features = maker.of_file(given.input, given.min_bp)
-        gamma, why = find_gamma(given, maker, features)
-        binning = bin_contigs(features.values, gamma, **options)
+        fusion = Fusion(given, Maker(given))
+        features = fusion.of_file(given.input, given.min_bp)
+        gamma, why = find_gamma(given, fusion, features)
+        binning = bin_contigs(features.values, gamma, **options, seed=given.seed)
         table = pd.DataFrame({"name": features.names, "n_bases": features.n_bases})
         table["bin"] = name_bins(binning.labels, binning.n_bins)
         bins, scores = describe_bins(truth, table, binning.labels, output)
@@ -68,6 +70,7 @@ def bin_file(given: argparse.Namespace) -> list[str]:
         output.write_table(bins, BINS)
         output.write_skipped(features.skipped)
         found = {"gamma": gamma, "gamma_from": why, "n_bins": binning.n_bins}
+        found |= {"neighbours_found": binning.neighbours, "width": features.values.shape[1]}
         output.write_settings(given, **found, n_sequences=len(features), scores=scores)
         if folder is not None:
             write_bin_fastas(given, table, folder)
@@ -76,6 +79,8 @@ def bin_file(given: argparse.Namespace) -> list[str]:
         f"{given.out}: {binning.n_bins} bins hold {n_binned} of {len(features)} contigs",
         f"gamma\t{gamma:.4f}\t{why}",
     ]
+    if binning.neighbours.startswith("approximate"):
+        lines.append("neighbours\t" + binning.neighbours.replace(": ", "\t", 1))
     return lines + [f"{name}\t{value:.4g}" for name, value in scores.items()]
 
 
@@ -106,7 +111,7 @@ def _gone_after_an_error(folder: Path | None) -> Iterator[None]:
         raise
 
 
-def find_gamma(given: argparse.Namespace, maker: Maker, features: Features) -> "Threshold":
+def find_gamma(given: argparse.Namespace, fusion: Fusion, features: Features) -> "Threshold":
     """The similarity at which contigs share a bin: the number given, or from halves of contigs."""
     from genomelm_utils.evaluation.binning_threshold import (
         MIN_PAIRS,
@@ -120,17 +125,17 @@ def find_gamma(given: argparse.Namespace, maker: Maker, features: Features) -> "
     min_half_bp = max(given.min_bp // 2, 1)
     rng = np.random.default_rng(given.seed)
     long = np.flatnonzero(features.n_bases // 2 >= min_half_bp)
-    drawn = rng.permutation(long)[:MAX_HALVES]
+    drawn = np.sort(rng.permutation(long)[:MAX_HALVES])
     codes = read_codes(given.input, given.min_bp, {features.names[i] for i in drawn})
-    first, second, _ = split_halves(codes, min_half_bp)
-    usable_P = maker.usable(first) & maker.usable(second)
+    first, second, rows = split_halves(codes, min_half_bp)
+    usable_P = fusion.maker.usable(first) & fusion.maker.usable(second)
     if usable_P.sum() < MIN_PAIRS:
         raise ValueError(
             f"{given.input}: gamma is taken from at least {MIN_PAIRS} contigs of "
             f"{2 * min_half_bp} bp or more, found {usable_P.sum()}; give --gamma a number"
         )
     halves = [[one[i] for i in np.flatnonzero(usable_P)] for one in (first, second)]
-    return split_threshold(*(maker.of_codes(half) for half in halves), rng)
+    return split_threshold(*fusion.of_halves(*halves, features, drawn[rows][usable_P]), rng)
 
 
 def read_codes(path: Path, min_bp: int, names: set[str]) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ FEATURES = ("canonical_tnf", "tnf", "tnf_k")
 MIN_BIN_BP = 2500  # Source: DNABERT-S bins contigs of 2,500 bp or more
 MIN_BIN_SIZE = 10  # Source: DNABERT-S
 MAX_BINS = 1000  # Source: DNABERT-S
+NEIGHBOURS, RECALL = ("auto", "exact", "approximate"), 0.95
 WINDOW_BP = 10_000  # Source: DNABERT-S was trained on pieces of 10,000 bp
 #: Options that only a model uses, and what they are when they are not given.
 MODEL_OPTIONS: dict[str, object] = {
@@ -47,7 +48,9 @@ in the training still gets one of those: look at its probability.""",
     "bin": """examples:
   {program} bin contigs.fa.gz --model DNABERT-S --fasta-out bins --out bins.tsv
   {program} bin emb.npy --gamma 0.9 --truth truth.tsv --out bins.tsv
---gamma auto needs no labels: it asks how alike the two halves of a contig are.""",
+  {program} bin contigs.fa --model DNABERT-S --fuse-tnf --coverage depth.txt --out bins.tsv
+--gamma auto needs no labels: it asks how alike the two halves of a contig are. depth.txt is what
+jgi_summarize_bam_contig_depths wrote, or a table with a contig and one depth per sample.""",
     "make-pairs": """examples:
   {program} make-pairs genomes/*.fna.gz --species-table species.tsv --n 10000 --out pairs.csv
   {program} make-pairs --check pairs.csv
@@ -125,6 +128,11 @@ def _add_bin(command: argparse.ArgumentParser) -> None:
     add("--gamma", type=_gamma, default="auto", help="cosine of a bin, 0 to 1 [auto]")
     add("--min-bin-size", type=int, default=MIN_BIN_SIZE, metavar="N", help="contigs of a bin [10]")
     add("--max-bins", type=int, default=MAX_BINS, metavar="N", help="stop after so many [1000]")
+    add("--coverage", type=Path, metavar="TSV", help="depth of the contigs, a column per sample")
+    add("--coverage-weight", type=float, metavar="W", help="beside 1 for the sequence [1]")
+    add("--fuse-tnf", action="store_true", help="4-mer composition beside a model's embeddings")
+    add("--neighbours", choices=NEIGHBOURS, default="auto", help="[auto: exact up to a million]")
+    add("--recall", type=float, default=RECALL, help="of neighbours, when approximate [0.95]")
     add("--truth", type=Path, metavar="TSV", help="species of the contigs, to score bins")
     add("--fasta-out", type=Path, metavar="FOLDER", help="a new folder: one FASTA per bin")
     _add_seed(command)

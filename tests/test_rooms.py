@@ -17,7 +17,8 @@ ROOMS = (
 )
 COMMANDS = (
     *("species", "species_binning", "species_commands", "species_convert", "species_eval"),
-    *("species_genomes", "species_inputs", "species_options", "species_outputs", "species_train"),
+    *("species_fusion", "species_genomes", "species_inputs", "species_options", "species_outputs"),
+    "species_train",
 )
 PROTOCOL = "a stage's protocol: models and baselines side by side, scored alike"
 #: Module -> rooms below its own that it may import, and why.

@@ -38,10 +38,11 @@ def check_features(features_SD: np.ndarray, n_rows: int | None = None) -> np.nda
     return features_SD
 
 
-def unit_rows(features_SD: np.ndarray, n_rows: int | None = None) -> np.ndarray:
+def unit_rows(features_SD: np.ndarray, n_rows: int | None = None, first_row: int = 0) -> np.ndarray:
     """A copy float32 [S, D] whose rows have Euclidean length one.
 
-    Lengths are taken in float64, rows in blocks: memory is the result plus a few MiB.
+    Lengths are taken in float64, rows in blocks: memory is the result plus a few MiB. `first_row`:
+    the number of the first of these rows, for the message, when they are part of more.
     Errors: ValueError as `check_features`, and for rows that are all zero: they have no direction.
     """
     features_SD = check_features(features_SD, n_rows)
@@ -54,7 +55,7 @@ def unit_rows(features_SD: np.ndarray, n_rows: int | None = None) -> np.ndarray:
         block_BD /= np.where(largest_B > 0, largest_B, 1)[:, None]  # squares neither vanish nor
         length_B = np.sqrt(np.einsum("bd,bd->b", block_BD, block_BD))  # overflow
         unit_SD[begin : begin + BLOCK_ROWS] = block_BD / np.maximum(length_B, 1)[:, None]
-    refuse_rows(np.concatenate(zero), "are all zero and have no direction")
+    refuse_rows(first_row + np.concatenate(zero), "are all zero and have no direction")
     return unit_SD
 
 

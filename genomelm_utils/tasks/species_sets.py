@@ -36,7 +36,7 @@ from genomelm_utils.datasets.species_contigs import (
 )
 from genomelm_utils.datasets.species_pairs import PairSampler
 from genomelm_utils.evaluation.binning_threshold import split_halves
-from genomelm_utils.evaluation.feature_rows import unit_rows
+from genomelm_utils.evaluation.feature_fusion import fuse_features
 from genomelm_utils.sequences.genome import open_store
 from genomelm_utils.tasks.embedding_cache import embed_cached, hash_tokenizer, hash_weights
 from genomelm_utils.tasks.embedding_models import load_encoder
@@ -315,7 +315,7 @@ def fuse_rows(first_SD: np.ndarray, second_SK: np.ndarray) -> np.ndarray:
     Errors: ValueError for rows that are all zero.
     Source: DCVBin and other hybrids, which put a language model's vectors beside 4-mer frequencies.
     """
-    return np.hstack([unit_rows(first_SD), unit_rows(second_SK, len(first_SD))])
+    return fuse_features([first_SD, second_SK])
 
 
 def draw_halves(

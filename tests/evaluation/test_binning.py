@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from genomelm_utils.evaluation import binning
+from genomelm_utils.evaluation import binning, binning_cells, binning_density
 from genomelm_utils.evaluation.binning import bin_contigs
 from genomelm_utils.evaluation.feature_rows import unit_rows
 
@@ -195,11 +195,19 @@ def test_caller_is_left_as_it_was(rng):
     assert torch.get_float32_matmul_precision() == precision
 
 
-def test_no_block_is_larger_than_asked(monkeypatch, rng):
+@pytest.mark.parametrize("neighbours", ["exact", "approximate"])
+def test_no_block_is_larger_than_asked(monkeypatch, rng, neighbours):
     largest = []
-    kept = binning.keep_similar
-    monkeypatch.setattr(binning, "keep_similar", lambda t, g: largest.append(t.shape) or kept(t, g))
-    bin_contigs(clusters(rng, 1000, 16, 5, 0.4), 0.6, block_rows=64)
+    kept = binning_density.keep_similar
+
+    def watch(similar, gamma):
+        largest.append(similar.shape)
+        return kept(similar, gamma)
+
+    for module in (binning_density, binning_cells):
+        monkeypatch.setattr(module, "keep_similar", watch)
+    rows = clusters(rng, 1000, 16, 5, 0.4)
+    bin_contigs(rows, 0.6, block_rows=64, neighbours=neighbours)
     assert max(max(shape) for shape in largest) == 64
 
 
