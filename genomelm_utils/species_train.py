@@ -251,7 +251,7 @@ def describe_training(
     given: argparse.Namespace, genomes: "GenomeSet", trained: "Trained"
 ) -> list[str]:
     """Lines to print: what was trained on, what was learned, how to test it."""
-    by_part = dict(genomes.table.groupby("part"))
+    by_part = dict(list(genomes.table.groupby("part")))
     first, last = trained.phases.iloc[0], trained.phases.iloc[-1]
     n_held = by_part["test"]["species"].nunique()
     lines = [
