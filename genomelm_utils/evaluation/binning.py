@@ -82,10 +82,12 @@ def bin_contigs(
     shows with `min_bin_size` 1 only.
 
     Errors: ValueError for a gamma outside (0, 1), an unknown mode, sizes below 1, rows that are
-    not finite or all zero.
+    not finite or all zero, and a device without float64 (Apple's GPU).
     """
     check_options(gamma, mode, min_bin_size, max_bins, block_rows)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "mps":
+        raise ValueError("binning sums in float64, which Apple's GPU (mps) lacks; take cpu")
     rows_SD = torch.from_numpy(unit_rows(features_SD)).to(device)
     with exact_products(), torch.inference_mode():
         search = Search(rows_SD, gamma, max_bins, block_rows, reference=mode == "reference")
