@@ -1,7 +1,6 @@
 """Reach of a head: the bound, bands on a CPU, blocks for a GPU, against softmax over everything."""
 
 import math
-import shutil
 
 import pytest
 import torch
@@ -9,7 +8,6 @@ import torch
 from genomelm_utils.models import alibi_locality
 from genomelm_utils.models.alibi_attention import (
     alibi_slopes,
-    attend_by_length,
     attend_packed,
     pack_lengths,
 )
@@ -199,49 +197,3 @@ def test_blocks_for_a_gpu_leave_out_nothing_that_counts(case: str, n_tokens: int
     computed = kept["dense"].sum((1, 2)).tolist()
     if case == "random":
         assert computed[0] < computed[1] < kept["dense"].any(0).sum()
-
-
-def test_devices_other_than_a_cpu_get_plain_float32_and_nothing_of_float64() -> None:
-    """As on Apple's GPU (no float64, no bias as a view), followed on `meta`, without one."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    seen, biases = set(), []
-
-    class Follow(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            out = func(*args, **(kwargs or {}))
-            tensors = [one for one in (out, *args) if isinstance(one, torch.Tensor)]
-            seen.update(one.dtype for one in tensors)
-            biases.extend(one for one in tensors if one.shape[-2:] == (600, 600))
-            return out
-
-    with Follow(), torch.device("meta"):
-        qkv = torch.empty(2, 600, 3, 4, 16, dtype=torch.bfloat16)
-        out = attend_equal(qkv, torch.empty(4))
-    assert out.shape == (2, 600, 64)
-    assert out.dtype == torch.bfloat16
-    assert torch.float64 not in seen
-    assert any(one.is_contiguous() and one.dtype == torch.float32 for one in biases)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for the CPU needs g++")
-def test_compiled_flex_attention_takes_the_blocks_and_heeds_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Uncompiled FlexAttention ignores blocks; compiled for the CPU it skips them."""
-    from torch.nn.attention.flex_attention import flex_attention
-
-    from genomelm_utils.models import alibi_attention
-
-    slopes = torch.tensor(alibi_slopes(12)[:4])
-    qkv, lengths = draw_qkv(1330, 4, 1.0, width=16), [1100, 230]
-    compiled = torch.compile(flex_attention, dynamic=True)
-    with torch.inference_mode():
-        packing = pack_lengths(lengths, 1100, CPU)
-        got = attend_packed(qkv, packing, slopes, compiled)
-        exact = attend_by_length(qkv, packing, slopes)
-        torch.testing.assert_close(got, exact, atol=1e-5, rtol=0)
-        monkeypatch.setattr(alibi_attention, "measure_reach", lambda q, k, s: torch.zeros(len(s)))
-        short = attend_packed(qkv, packing, slopes, compiled)
-    assert (short - exact).abs().max() > 0.01
