@@ -239,21 +239,13 @@ def write_features(output: Output, features: Features) -> None:
 
 
 def find_device(given: "argparse.Namespace") -> str:
-    """The device named, or CUDA where there is one; ValueError for one that is not here."""
-    import torch
+    """The device named, or the best one here; ValueError for one that is not here."""
+    from genomelm_utils.training.device import choose_device
 
-    if given.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(given.device)
-    except RuntimeError as error:
-        raise ValueError(f"--device is {given.device!r}, expected cpu, cuda or cuda:0") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"--device is {given.device!r}, but {torch.cuda.device_count()} CUDA devices are here; "
-            "take cpu"
-        )
-    return given.device
+        return str(choose_device(given.device)[0])
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
 
 
 # --- tables of species ---------------------------------------------------------------------

@@ -287,7 +287,7 @@ def _add_features(command: argparse.ArgumentParser, min_bp: int) -> None:
         help="N and its kin are unknown tokens to a model, or left out [unk]",
     )
     add("--dtype", choices=("auto", "fp32", "bf16"), help="bf16 on CUDA [auto]")
-    add("--device", help="cpu, cuda or cuda:1 [auto: CUDA if there is one]")
+    add("--device", help="cpu, cuda, cuda:1 or mps [auto: the first GPU there is]")
     add("--cache", type=Path, metavar="FOLDER", help="keep a model's embeddings for next time")
 
 

@@ -17,16 +17,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from itertools import groupby
-from typing import Any
 
 import torch
-from torch.nn import functional as F
+
+from genomelm_utils.models.alibi_locality import LOCAL_FROM, attend_equal, measure_reach
 
 logger = logging.getLogger(__name__)
 
 BLOCK = 128  # tokens of a FlexAttention block; its default
-# exp(-80) = 2e-35 of the weight of a token on itself: nothing is left of it in float32.
-LOCALITY = 80.0
 
 
 def alibi_slopes(n_heads: int) -> list[float]:
@@ -43,25 +41,14 @@ def alibi_slopes(n_heads: int) -> list[float]:
     return slopes + alibi_slopes(2 * power)[0::2][: n_heads - power]
 
 
-def mirrored_bias(slopes_H: torch.Tensor, n_tokens: int) -> torch.Tensor:
-    """-slope * |i - j|, float32 [1, H, S, S], for keys in REVERSE order: column c is j = S - 1 - c.
-
-    Then i - j = i + c - (S - 1): row i is row 0 moved by i, and all rows are one view of 2S - 1
-    numbers per head. A bias in key order would need a negative stride, or S^2 numbers.
-    """
-    steps = torch.arange(2 * n_tokens - 1, device=slopes_H.device)
-    line_HX = -slopes_H[:, None] * (steps - (n_tokens - 1)).abs()
-    shape = (1, len(slopes_H), n_tokens, n_tokens)
-    return line_HX.as_strided(shape, (0, line_HX.stride(0), 1, 1))
-
-
 @dataclass
 class Packing:
     """Where the tokens of a padded batch lie once the padding is gone, shortest row first.
 
     Attributes: lengths: tokens of each packed sequence, ascending. row_N, position_N: the row and
     the column each packed token comes from. start_B: where each row of the batch starts in the
-    pack. n_rows, width: shape of the padded batch. blocks: FlexAttention's mask, made when needed.
+    pack. n_rows, width: shape of the padded batch. blocks: where sequences lie in FlexAttention's
+    blocks, found when needed.
     """
 
     lengths: list[int]
@@ -70,7 +57,7 @@ class Packing:
     start_B: torch.Tensor
     n_rows: int
     width: int
-    blocks: Any = field(default=None, repr=False)
+    blocks: "SequenceBlocks | None" = field(default=None, repr=False)
 
     @property
     def full(self) -> bool:
@@ -164,26 +151,6 @@ def attend_by_length(
     return out[0] if len(out) == 1 else torch.cat(out)
 
 
-def attend_equal(qkv_GS3HE: torch.Tensor, slopes_H: torch.Tensor) -> torch.Tensor:
-    """Attention of sequences of one length, [G, S, D]."""
-    q_GSHE, k_GSHE, v_GSHE = qkv_GS3HE.unbind(2)
-    bias = mirrored_bias(slopes_H, q_GSHE.shape[1])
-    if bias.device.type != "cpu":  # only the CPU's kernel takes a float32 bias as such a view
-        q_GSHE, k_GSHE, v_GSHE, bias = (
-            q_GSHE.float(),
-            k_GSHE.float(),
-            v_GSHE.float(),
-            bias.contiguous(),
-        )
-    out_GHSE = F.scaled_dot_product_attention(
-        q_GSHE.transpose(1, 2),
-        k_GSHE.flip(1).transpose(1, 2),  # the order of keys is free; this one suits the bias
-        v_GSHE.flip(1).transpose(1, 2),
-        attn_mask=bias,
-    )
-    return out_GHSE.transpose(1, 2).flatten(2).to(qkv_GS3HE.dtype)
-
-
 def attend_packed(
     qkv_N3HE: torch.Tensor,
     packing: Packing,
@@ -192,57 +159,96 @@ def attend_packed(
 ) -> torch.Tensor:
     """Attention of the whole pack in one FlexAttention call, [N, D]. The way of a GPU.
 
-    Blocks in which no query shares a sequence with a key are not computed, nor are those so far
-    away that the bias of their head leaves nothing (`LOCALITY`).
+    Blocks in which no query shares a sequence with a key are not computed, nor, where a sequence is
+    long, those beyond the reach of their head (`alibi_locality.measure_reach`).
     """
     if packing.blocks is None:
-        packing.blocks = document_blocks(packing.lengths, slopes_H)
+        packing.blocks = SequenceBlocks(packing.lengths, slopes_H.device)
+    if packing.lengths[-1] < LOCAL_FROM:
+        mask = packing.blocks.mask(None)
+    else:
+        mask = packing.blocks.mask(measure_reach(*qkv_N3HE.unbind(1)[:2], slopes_H))
 
     def add_bias(score, batch, head, query, key):
         return score - slopes_H[head] * (query - key).abs()
 
     q_HNE, k_HNE, v_HNE = (part[None] for part in qkv_N3HE.permute(1, 2, 0, 3).unbind(0))
-    out = flex(q_HNE, k_HNE, v_HNE, score_mod=add_bias, block_mask=packing.blocks)
+    out = flex(q_HNE, k_HNE, v_HNE, score_mod=add_bias, block_mask=mask)
     return out[0].transpose(0, 1).flatten(1)
 
 
-def document_blocks(lengths: Sequence[int], slopes_H: torch.Tensor, locality: float = LOCALITY):
-    """FlexAttention's BlockMask of sequences that lie one after the other.
+class SequenceBlocks:
+    """FlexAttention's blocks of sequences that lie one after the other.
 
-    lengths: tokens of each, in the order of the pack. Made from the blocks' first and last
-    sequences, so that nothing of size N^2 is ever made.
+    A block of queries needs one run of neighbouring blocks of keys, and those that lie in its own
+    sequence altogether are a run inside it; so masks are made from the ends of runs, without
+    sorting, without waiting for the device, and nothing of size N^2 is ever made.
+    lengths: tokens of each sequence, in the order of the pack.
     """
-    from torch.nn.attention.flex_attention import BlockMask
 
-    device = slopes_H.device
-    counts = torch.tensor(lengths, device=device)
-    document_N = torch.repeat_interleave(torch.arange(len(lengths), device=device), counts)
-    n_tokens = len(document_N)
-    first = document_N[::BLOCK]
-    ends = torch.arange(BLOCK, n_tokens + BLOCK, BLOCK, device=device).clamp(max=n_tokens) - 1
-    last = document_N[ends]
-    touching_QK = (first[:, None] <= last) & (last[:, None] >= first)
-    same_QK = touching_QK & (first == last) & (first == last)[:, None]
-    number = torch.arange(len(first), device=device)
-    gap_QK = ((number[:, None] - number).abs() - 1).clamp(min=0) * BLOCK
-    near_HQK = slopes_H[:, None, None] * gap_QK <= locality
+    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
+        counts = torch.tensor(lengths, device=device)
+        self.document_N = torch.repeat_interleave(torch.arange(len(lengths), device=device), counts)
+        n_tokens = len(self.document_N)
+        ends = torch.arange(BLOCK, n_tokens + BLOCK, BLOCK, device=device).clamp(max=n_tokens) - 1
+        first_Q, last_Q = self.document_N[::BLOCK].contiguous(), self.document_N[ends]
+        self.number_Q = torch.arange(len(first_Q), dtype=torch.int32, device=device)
+        self.touching_Q = find_runs(last_Q, first_Q, first_Q, last_Q)
+        begin_Q, end_Q = find_runs(first_Q, first_Q, last_Q, last_Q)
+        self.inside_Q = begin_Q, torch.where(first_Q == last_Q, end_Q, 0)
+        self.whole = None
 
-    def same_sequence(batch, head, query, key):
-        return document_N[query] == document_N[key]
+    def mask(self, reach_H: torch.Tensor | None):
+        """The BlockMask of all blocks, or only of those within these reaches (tokens)."""
+        n_blocks = len(self.number_Q)
+        if reach_H is not None:
+            return self.build(torch.ceil(reach_H / BLOCK).clamp(max=n_blocks).int())
+        if self.whole is None:
+            self.whole = self.build(self.number_Q.new_full((1,), n_blocks))
+        return self.whole
 
-    return BlockMask.from_kv_blocks(
-        *list_blocks(near_HQK & touching_QK & ~same_QK),
-        *list_blocks(near_HQK & same_QK),
-        BLOCK_SIZE=BLOCK,
-        mask_mod=same_sequence,
-        seq_lengths=(n_tokens, n_tokens),
-    )
+    def build(self, blocks_H: torch.Tensor):
+        """The BlockMask of blocks at most so many numbers apart; H may be 1, for all heads."""
+        from torch.nn.attention.flex_attention import BlockMask
+
+        document_N = self.document_N
+
+        def same_sequence(batch, head, query, key):
+            return document_N[query] == document_N[key]
+
+        near = self.number_Q - blocks_H[:, None], self.number_Q + blocks_H[:, None] + 1
+        begin_HQ, end_HQ = clip_run(self.touching_Q, near)
+        own_begin_HQ, own_end_HQ = clip_run(self.inside_Q, near)
+        n_own_HQ = own_end_HQ - own_begin_HQ
+        index_HQK = begin_HQ[..., None] + self.number_Q
+        passed_HQK = index_HQK >= own_begin_HQ[..., None]
+        lists = (
+            end_HQ - begin_HQ - n_own_HQ,
+            index_HQK + torch.where(passed_HQK, n_own_HQ[..., None], 0),
+            n_own_HQ,
+            own_begin_HQ[..., None] + self.number_Q,
+        )
+        lists = [part.clamp(max=len(self.number_Q) - at % 2)[None] for at, part in enumerate(lists)]
+        # whoever is near enough is so both ways: the blocks of queries of a key are the same
+        return BlockMask(
+            (len(document_N), len(document_N)), *lists, *lists, (BLOCK, BLOCK), same_sequence
+        )
 
 
-def list_blocks(wanted_HQK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(how many, which first) blocks of keys for each block of queries, int32 [1, H, Q(, K)]."""
-    which = torch.argsort((~wanted_HQK).to(torch.int8), dim=-1, stable=True)
-    return wanted_HQK.sum(-1, dtype=torch.int32)[None], which.to(torch.int32)[None]
+def find_runs(
+    past_Q: torch.Tensor, low_Q: torch.Tensor, from_Q: torch.Tensor, high_Q: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Runs of blocks k with past[k] >= low and from[k] <= high (both ascend): begins and ends."""
+    begin_Q = torch.searchsorted(past_Q, low_Q, out_int32=True)
+    return begin_Q, torch.searchsorted(from_Q, high_Q, right=True, out_int32=True)
+
+
+def clip_run(
+    run_Q: tuple[torch.Tensor, torch.Tensor], limits_HQ: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Begin and end of the part of a run within the limits; end = begin where there is none."""
+    begin_HQ = torch.maximum(run_Q[0], limits_HQ[0])
+    return begin_HQ, torch.maximum(torch.minimum(run_Q[1], limits_HQ[1]), begin_HQ)
 
 
 @cache

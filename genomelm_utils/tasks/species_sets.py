@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
 from genomelm_utils.baselines.kmer_contrastive import train_kmer_encoder
 from genomelm_utils.baselines.kmer_vectors import train_kmer_vectors
@@ -40,6 +39,7 @@ from genomelm_utils.evaluation.feature_fusion import fuse_features
 from genomelm_utils.sequences.genome import open_store
 from genomelm_utils.tasks.embedding_cache import embed_cached, hash_tokenizer, hash_weights
 from genomelm_utils.tasks.embedding_models import load_encoder
+from genomelm_utils.training.device import choose_device
 
 if TYPE_CHECKING:  # a run is handed in: only its type is named here
     from genomelm_utils.pipeline.context import Run
@@ -335,7 +335,7 @@ def draw_halves(
 def _embed(run: "Run", folder: Path, pieces: list[np.ndarray]) -> np.ndarray:
     model, tokenizer = load_encoder(folder)
     kept = run.path("checkpoints/embeddings")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device, _ = choose_device()
     return embed_cached(
         kept, model, tokenizer, pieces, strands=run.params["strands"], device=device, progress=False
     )

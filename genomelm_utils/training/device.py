@@ -12,6 +12,32 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PHASES = ("data", "compute", "optim", "other")
 
 
+def choose_device(asked: str = "auto") -> tuple[torch.device, str]:
+    """The device to compute on, and why: (cuda, 'a CUDA device is here').
+
+    asked: 'auto' takes CUDA, else Apple's GPU (mps), else the CPU; or a device by name.
+    Raises: ValueError for a name of no device, or of one that is not here.
+    """
+    n_cuda, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda"), "a CUDA device is here"
+        if mps:
+            return torch.device("mps"), "no CUDA device, but Apple's GPU is here"
+        return torch.device("cpu"), "neither a CUDA device nor Apple's GPU is here"
+    try:
+        device = torch.device(asked)
+    except RuntimeError as error:
+        raise ValueError(f"device is {asked!r}, expected auto, cpu, cuda, cuda:0 or mps") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device is {asked!r}, expected auto, cpu, cuda, cuda:0 or mps")
+    if device.type == "cuda" and (device.index or 0) >= n_cuda:
+        raise ValueError(f"device is {asked!r}, but {n_cuda} CUDA devices are here; take cpu")
+    if device.type == "mps" and not mps:
+        raise ValueError(f"device is {asked!r}, but this torch finds no Apple GPU; take cpu")
+    return device, "asked for"
+
+
 def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
     """The precision to train in, and why: ('bf16', 'the CUDA device computes bf16 natively').
 
@@ -19,7 +45,8 @@ def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
         precision: 'auto', or 'bf16' / 'fp32' to insist. 'fp16' repeats a published training:
             float16 without loss scaling, where small gradients vanish; for comparisons only.
         device: where the training runs.
-    Raises: ValueError for an unknown word, or bf16 asked of a CUDA device without it.
+    Raises: ValueError for an unknown word, bf16 asked of a CUDA device without it, and anything but
+    float32 asked of Apple's GPU, where no other has been tried.
     """
     if precision not in PRECISIONS:
         raise ValueError(
@@ -29,12 +56,16 @@ def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
     if precision == "bf16" and device.type == "cuda" and not native:
         name = torch.cuda.get_device_name(device)
         raise ValueError(f"precision 'bf16' needs hardware bf16, found {name}; use 'fp32'")
+    if device.type == "mps" and precision not in ("auto", "fp32"):
+        raise ValueError(f"precision {precision!r} is untried on Apple's GPU (mps); use 'fp32'")
     if precision != "auto":
         return precision, "asked for"
     if native:
         return "bf16", "the CUDA device computes bf16 natively"
     if device.type == "cuda":
         return "fp32", "the CUDA device has no native bf16"
+    if device.type == "mps":
+        return "fp32", "the device is mps: nothing else has been tried there"
     return "fp32", f"the device is {device.type}: exact and repeatable"
 
 

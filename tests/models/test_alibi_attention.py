@@ -9,15 +9,15 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from genomelm_utils.models.alibi_attention import (
+    SequenceBlocks,
     alibi_slopes,
     attend,
     attend_by_length,
     attend_packed,
-    document_blocks,
-    mirrored_bias,
     pack_lengths,
     pack_mask,
 )
+from genomelm_utils.models.alibi_locality import mirrored_bias
 
 CPU = torch.device("cpu")
 LENGTHS = [300, 5, 700, 37, 5, 128]
@@ -132,34 +132,42 @@ def test_flex_attention_of_the_pack_is_the_same() -> None:
     torch.testing.assert_close(got.double(), expected, atol=5e-6, rtol=0)
 
 
-def test_blocks_are_those_that_share_a_sequence_and_are_near() -> None:
-    lengths = [100, 60, 700, 4000]
-    slopes = torch.tensor(alibi_slopes(12))
-    blocks = document_blocks(lengths, slopes)
-    document = torch.repeat_interleave(torch.arange(4), torch.tensor(lengths))
-    shared = document[:, None] == document
+@pytest.mark.parametrize("lengths", [[100, 60, 700, 4000], [128, 128, 256, 640], [5], [3] * 200])
+def test_blocks_are_those_that_share_a_sequence_and_are_within_reach(lengths: list[int]) -> None:
+    """By brute force over all tokens; and of keys to queries as torch itself turns them round."""
+    from torch.nn.attention.flex_attention import BlockMask
+
+    document = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
     n = -(-len(document) // 128)
-    padded = torch.zeros(n * 128, n * 128, dtype=torch.bool)
-    padded[: len(document), : len(document)] = shared
-    any_QK = padded.view(n, 128, n, 128).any(dim=3).any(dim=1)
+    padded = torch.full((n * 128,), -1)
+    padded[: len(document)] = document
+    shared = (padded[:, None] == padded) & (padded >= 0)
+    tiles_QK = shared.view(n, 128, n, 128).transpose(1, 2)
+    ends = document[torch.arange(127, n * 128, 128).clamp(max=len(document) - 1)]
+    own = document[::128] == ends  # the last block may be short and still in one sequence
+    full_QK = own & own[:, None] & (ends == ends[:, None])
     place = torch.arange(n)
-    gap = ((place[:, None] - place).abs() - 1).clamp(min=0) * 128
-    wanted = any_QK & (slopes[:, None, None] * gap <= 80)
-    assert torch.equal(blocks.to_dense()[0].bool(), wanted)
-    assert wanted[0].sum() < wanted[7].sum() == any_QK.sum()  # slope 1/2 skips, 1/256 does not
-
-
-def test_blocks_left_out_for_their_distance_change_nothing() -> None:
-    from torch.nn.attention.flex_attention import flex_attention
-
-    packing = pack_lengths([2300], 2300, CPU)
-    slopes = torch.tensor([0.5])
-    qkv = random_qkv(2300, 1) * 2
-    got = attend_packed(qkv, packing, slopes, flex_attention)
-    packing.blocks = document_blocks([2300], slopes, locality=float("inf"))
-    everything = attend_packed(qkv, packing, slopes, flex_attention)
-    assert packing.blocks.to_dense().sum() > document_blocks([2300], slopes).to_dense().sum()
-    torch.testing.assert_close(got, everything, atol=1e-6, rtol=0)
+    nearest_QK = ((place[:, None] - place).abs() - 1).clamp(min=-1) * 128 + 1
+    reach_H = torch.tensor([0.0, 1.0, 300.0, 1025.0, 1e9, torch.inf])
+    near_HQK = nearest_QK <= reach_H[:, None, None]
+    blocks = SequenceBlocks(lengths, CPU)
+    for reach, near in ((reach_H, near_HQK), (None, near_HQK[-1:])):
+        mask = blocks.mask(reach)
+        wanted = near & tiles_QK.any(dim=(2, 3))
+        assert torch.equal(mask.to_dense()[0].bool(), wanted)
+        assert torch.equal(mask.full_kv_num_blocks[0], (near & full_QK).sum(-1))
+        again = BlockMask.from_kv_blocks(
+            *(mask.kv_num_blocks, mask.kv_indices, mask.full_kv_num_blocks, mask.full_kv_indices),
+            BLOCK_SIZE=128,
+        )
+        for kind in ("q", "full_q"):
+            count = getattr(mask, f"{kind}_num_blocks")
+            assert torch.equal(count, getattr(again, f"{kind}_num_blocks"))
+            listed = place < count[..., None]
+            ours, theirs = (getattr(m, f"{kind}_indices") for m in (mask, again))
+            assert torch.equal(ours[listed], theirs[listed])
+            assert ours.max() < n
+    assert blocks.mask(None) is mask
 
 
 @pytest.mark.gpu
