@@ -98,20 +98,14 @@ def bin_contigs(
     S x (cells, pilot and rows looked at) x D; memory 16 bytes more per row than exact.
 
     Errors: ValueError for a gamma outside (0, 1), an unknown mode, sizes below 1, rows that are
-<<<<<<< HEAD
-    not finite or all zero, `approximate` in `reference` mode, a recall outside (0, 1].
+    not finite or all zero, `approximate` in `reference` mode, a recall outside (0, 1], and a device
+    without float64 (Apple's GPU).
     """
     check_options(gamma, mode, min_bin_size, max_bins, block_rows, neighbours, recall)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    kind, why = choose_neighbours(neighbours, mode, len(features_SD))
-=======
-    not finite or all zero, and a device without float64 (Apple's GPU).
-    """
-    check_options(gamma, mode, min_bin_size, max_bins, block_rows)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "mps":
         raise ValueError("binning sums in float64, which Apple's GPU (mps) lacks; take cpu")
->>>>>>> wt-s3
+    kind, why = choose_neighbours(neighbours, mode, len(features_SD))
     rows_SD = torch.from_numpy(unit_rows(features_SD)).to(device)
     cells = None
     with exact_products(), torch.inference_mode():
