@@ -216,7 +216,7 @@ def read_promoters(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     records = read_fasta(path)
-    names = pd.Series(records.names, dtype=object)
+    names = pd.Series(records.names)
     table = names.str.extract(_NAME)
     wrong = table["contig"].isna().to_numpy()
     if wrong.any():
