@@ -196,11 +196,12 @@ def test_genes_without_a_promoter_are_named_and_still_subtracted(make, rng, capl
         ("at_end", "c2", 15, 20, "-"),
         ("buried", "c1", 55, 58, "+"),
         ("over", "c1", 52, 56, "-"),
+        ("next", "c2", 10, 12, "+"),  # "past" does not reach into the next contig
     ]
     files = make({"c1": random_text(rng, 100), "c2": random_text(rng, 20)}, genes)
     with caplog.at_level(logging.WARNING):
         found = extract_promoters(*files, flank_bp=3)
-    assert found.table["gene_id"].tolist() == ["good"]
+    assert found.table["name"].tolist() == ["good::c1:46-49(+)", "next::c2:6-9(+)"]
     assert found.skipped.drop(columns=["start", "end", "line"]).fillna(-1).values.tolist() == [
         ["elsewhere", "c9", "+", -1, promoters.NO_RECORD],
         ["past", "c1", "-", -1, promoters.OUTSIDE],
