@@ -15,7 +15,14 @@ ROOMS = (
     *("tasks", "baselines", "evaluation", "interpretation", "motifs", "figures", "pipeline"),
     "commands",
 )
-COMMANDS = ("species", "species_binning", "species_commands", "species_inputs", "species_outputs")
+COMMANDS = (
+    "promoters",
+    "species",
+    "species_binning",
+    "species_commands",
+    "species_inputs",
+    "species_outputs",
+)
 PROTOCOL = "a stage's protocol: models and baselines side by side, scored alike"
 #: Module -> rooms below its own that it may import, and why.
 EXCEPTIONS = {

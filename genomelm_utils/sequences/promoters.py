@@ -64,7 +64,10 @@ class Promoters:
 
     def count(self) -> pd.DataFrame:
         """What became of the genes: columns outcome, genes; the sum is `n_genes`."""
-        rows = [("promoter", len(self.table)), *self.skipped["reason"].value_counts().items()]
+        rows = [
+            ("with a promoter", len(self.table)),
+            *self.skipped["reason"].value_counts().items(),
+        ]
         return pd.DataFrame(rows, columns=["outcome", "genes"])
 
 
