@@ -7,6 +7,7 @@ Source: Sequence Ontology, GFF3 specification 1.26; Ensembl, GTF file format des
 """
 
 import gzip
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -36,6 +37,14 @@ REFERENCE_PATTERNS = {
     "maizegdb": r"^[^;:]*:([^;:]*)",
     "refseq": r"^[^;]*;[^;:]*:([^;:]*)",
     "nam": r"^[^;=]*=([^;=]*)",
+}
+#: Without this in it no text matches the pattern: most are told apart without a search.
+_MARKS = {
+    "gtf": "gene_id",
+    "ensembl": "ID=gene:",
+    "maizegdb": "ID=gene:",
+    "refseq": "GeneID:",
+    "nam": "ID=",
 }
 SOURCES = ("auto", *ID_PATTERNS)
 _GUESSES = ("gtf", "ensembl", "refseq", "nam")  # from the most to the least particular
@@ -90,9 +99,8 @@ def read_genes(path: str | Path, *, source: str = "auto", id_rule: str = "correc
     numbers, fields = zip(*lines, strict=True)
     columns = [list(column) for column in zip(*fields, strict=True)]
     start, end = _parse_coordinates(path, columns[3], columns[4], numbers)
-    attributes = pd.Series(columns[8], dtype=object)
-    source, why = _choose_source(path, attributes, source, id_rule)
-    ids = _find_ids(attributes, source, id_rule)
+    attributes = columns[8]
+    ids, source, why = _choose_ids(path, attributes, source, id_rule)
     if not (ids != "").any():
         raise ValueError(
             f"{path}: no gene has an id where {source} files have it ({id_rule} rule); the first "
@@ -209,14 +217,17 @@ def _parse_coordinates(
     return values[0].to_numpy(np.int64), values[1].to_numpy(np.int64)
 
 
-def _choose_source(path: Path, attributes: pd.Series, source: str, id_rule: str) -> tuple[str, str]:
-    """The source whose rule is used, and why."""
+def _choose_ids(
+    path: Path, attributes: list[str], source: str, id_rule: str
+) -> tuple[np.ndarray, str, str]:
+    """Ids (object [S], "" where there is none), the source whose rule is used, and why."""
     if source != "auto":
-        return source, f"asked for ({id_rule} rule)"
+        return _find_ids(attributes, source, id_rule), source, f"asked for ({id_rule} rule)"
     for guess in _GUESSES:
-        n_found = int((_find_ids(attributes, guess, id_rule) != "").sum())
-        if 2 * n_found >= len(attributes):
-            return guess, f"{n_found:,} of {len(attributes):,} genes have an id as {guess} files do"
+        ids = _find_ids(attributes, guess, id_rule)
+        n_found = int((ids != "").sum())
+        if 2 * n_found >= len(ids):
+            return ids, guess, f"{n_found:,} of {len(ids):,} genes have an id as {guess} files do"
     raise ValueError(
         f"{path}: no rule finds an id in half of the {len(attributes)} genes; the first has the "
         f"attributes {attributes[0][:120]!r}; expected ID=X, Dbxref=GeneID:n (GFF3) or "
@@ -224,13 +235,16 @@ def _choose_source(path: Path, attributes: pd.Series, source: str, id_rule: str)
     )
 
 
-def _find_ids(attributes: pd.Series, source: str, id_rule: str) -> np.ndarray:
+def _find_ids(attributes: list[str], source: str, id_rule: str) -> np.ndarray:
     """Object [S]: the id of every gene, "" where there is none."""
+    mark = _MARKS[source] if id_rule == "corrected" else ""
     patterns = ID_PATTERNS if id_rule == "corrected" else REFERENCE_PATTERNS
-    ids = attributes.str.extract(patterns[source], expand=False).fillna("")
+    search = re.compile(patterns[source]).search
+    matches = [search(text) if mark in text else None for text in attributes]
+    ids = [match[1].strip() if match else "" for match in matches]
     if id_rule == "corrected" and source != "gtf":  # GFF3 writes , ; = and tabs in values as %XX
-        ids = ids.map(unquote)
-    return ids.str.strip().to_numpy(object)
+        ids = [unquote(text) if "%" in text else text for text in ids]
+    return np.array(ids, object)
 
 
 def _explain_no_gene(path: Path) -> str:

@@ -13,6 +13,7 @@ and sequences come out, computed here on sorted arrays. Shape suffixes: S genes,
 import gzip
 import logging
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -191,7 +192,7 @@ def merge_intervals(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 def make_names(table: pd.DataFrame) -> list[str]:
     """FASTA names `ID::contig:start-end(strand)` (start 0-based, as `bedtools getfasta -name+`)."""
-    columns = [table[name] for name in ("gene_id", "contig", "start", "end", "strand")]
+    columns = [table[name].tolist() for name in ("gene_id", "contig", "start", "end", "strand")]
     return [f"{i}::{c}:{s}-{e}({d})" for i, c, s, e, d in zip(*columns, strict=True)]
 
 
@@ -323,19 +324,39 @@ def _cut(
     records: Records, start_S: np.ndarray, end_S: np.ndarray, minus_S: np.ndarray, lower: bool
 ) -> list[str]:
     """The sequences, read 5' to 3' on their strands; `lower`: soft-masked bases in lower case."""
-    first = np.searchsorted(records.soft[:, 1], start_S, side="right")
-    last = np.searchsorted(records.soft[:, 0], end_S, side="left")
-    if not lower:
-        first = last
-    sequences = []
-    columns = (start_S, end_S, minus_S, first, last)
-    for start, end, minus, low, high in zip(*(c.tolist() for c in columns), strict=True):
-        codes = records.codes[start:end]
-        letters = DECODE_TABLE[COMPLEMENT_TABLE[codes] if minus else codes]
-        for begin, stop in (records.soft[low:high] - start).tolist():
-            letters[max(begin, 0) : stop] |= ord(" ")  # the bit of lower case in ASCII
-        sequences.append(letters[:: -1 if minus else 1].tobytes().decode("ascii"))
-    return sequences
+    from genomelm_utils.sequences.cut import copy_pieces
+
+    codes = np.asarray(records.codes)  # of a store: the mapped array, not copied
+    tables = (DECODE_TABLE, DECODE_TABLE[COMPLEMENT_TABLE])
+    letters = copy_pieces(codes, start_S, end_S, minus_S, *tables)
+    offset_S = np.concatenate([[0], np.cumsum(end_S - start_S)])
+    if lower:
+        for begin, end in _find_soft(records.soft, start_S, end_S, minus_S, offset_S[:-1]):
+            letters[begin:end] |= ord(" ")  # the bit of lower case in ASCII
+    text = letters.tobytes().decode("ascii")
+    bounds = offset_S.tolist()
+    return [text[begin:end] for begin, end in pairwise(bounds)]
+
+
+def _find_soft(
+    soft: np.ndarray,
+    start_S: np.ndarray,
+    end_S: np.ndarray,
+    minus_S: np.ndarray,
+    offset_S: np.ndarray,
+) -> list[list[int]]:
+    """Soft-masked intervals [begin, end) of pieces that are laid end to end from `offset_S`."""
+    first = np.searchsorted(soft[:, 1], start_S, side="right")
+    n_S = np.searchsorted(soft[:, 0], end_S, side="left") - first
+    piece = np.repeat(np.arange(len(start_S)), n_S)
+    within = np.arange(n_S.sum()) - np.repeat(np.cumsum(n_S) - n_S, n_S)
+    found = soft[first[piece] + within]
+    begin = np.maximum(found[:, 0], start_S[piece])
+    end = np.minimum(found[:, 1], end_S[piece])
+    plus = np.stack([begin - start_S[piece], end - start_S[piece]], axis=1)
+    minus = np.stack([end_S[piece] - end, end_S[piece] - begin], axis=1)
+    place = np.where(minus_S[piece, None], minus, plus) + offset_S[piece, None]
+    return place.tolist()
 
 
 def _report(path: Path, skipped: pd.DataFrame) -> None:
