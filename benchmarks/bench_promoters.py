@@ -50,7 +50,7 @@ PEER = (
 
 
 def simulate(folder: Path, n_bases: int, n_genes: int, n_contigs: int = 10) -> tuple[Path, Path]:
-    """Random bases in lines of 80 and genes of 500 to 8,000 bp, gzipped as genomes are."""
+    """Random bases in lines of 80 and genes of 300 to 2,000 bp, gzipped as genomes are."""
     rng = np.random.default_rng(0)
     fasta, gff = folder / "random.fa.gz", folder / "random.gff3.gz"
     n_lines = n_bases // n_contigs // 80
@@ -59,8 +59,8 @@ def simulate(folder: Path, n_bases: int, n_genes: int, n_contigs: int = 10) -> t
             lines = np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, (n_lines, 81))]
             lines[:, -1] = ord("\n")
             file.write(b">c%d\n" % contig + lines.tobytes())
-    starts = rng.integers(1, 80 * n_lines - 8_000, n_genes)
-    ends = starts + rng.integers(500, 8_000, n_genes)
+    starts = rng.integers(1, 80 * n_lines - 2_000, n_genes)
+    ends = starts + rng.integers(300, 2_000, n_genes)
     columns = (starts, ends, rng.integers(0, n_contigs, n_genes), rng.integers(0, 2, n_genes))
     rows = zip(*(column.tolist() for column in columns), strict=True)
     text = "".join(
