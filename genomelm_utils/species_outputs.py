@@ -1,5 +1,9 @@
-"""What the command `species` writes: tables and settings that appear together, and messages."""
+"""What commands write: tables and settings that appear together, and messages.
 
+Made for `species`; `promoters` writes in the same way.
+"""
+
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +25,7 @@ NAMES = ".names.csv"  # beside a .npy, see `tasks.embedding_files`
 BINS, MATCHES = ".bins.tsv", ".species.tsv"  # beside bins
 SUFFIXES = ("", SETTINGS, SKIPPED, NAMES, BINS, MATCHES)  # of all that a command may write
 SHOWN = 10  # names in a message; all of them are in the table of skipped records
+PROGRAM = "genomelm_utils.species"
 _WRITTEN = ("out", "fasta_out", "cache")  # options that name what is written
 _PACKAGES = ("genomelm", "torch", "transformers", "numpy", "scikit-learn")
 
@@ -82,17 +87,19 @@ class Output:
                 f"(all in {self.out.name}{SKIPPED})"
             )
 
-    def write_settings(self, given: "argparse.Namespace", **found: Any) -> None:
+    def write_settings(
+        self, given: "argparse.Namespace", program: str = PROGRAM, **found: Any
+    ) -> None:
         """What was asked, of which files, with which versions, and what came out."""
-        text = describe_run(given, **found, n_skipped=self.n_skipped)
+        text = describe_run(given, program, **found, n_skipped=self.n_skipped)
         self.path(SETTINGS).write_text(text)
 
 
-def describe_run(given: "argparse.Namespace", **found: Any) -> str:
+def describe_run(given: "argparse.Namespace", program: str = PROGRAM, **found: Any) -> str:
     """What was asked, of which files, with which versions, and what came out, as JSON."""
     asked = {name: value for name, value in vars(given).items() if name != "argv"}
     content = {
-        "command": ["python", "-m", "genomelm_utils.species", *given.argv],
+        "command": ["python", "-m", program, *given.argv],
         "settings": asked,
         "inputs": _hash_inputs(asked),
         "versions": _find_versions(),
@@ -101,12 +108,12 @@ def describe_run(given: "argparse.Namespace", **found: Any) -> str:
     return json.dumps(content, indent=1, default=_as_json) + "\n"
 
 
-def check_outputs(given: "argparse.Namespace") -> None:
+def check_outputs(given: "argparse.Namespace", suffixes: Sequence[str] = SUFFIXES) -> None:
     """ValueError when the result, or a file beside it, would take the place of a file to read."""
     if given.out is None:
         return
     read = {path.resolve(): path for path in _named_inputs(vars(given))}
-    for suffix in SUFFIXES:
+    for suffix in suffixes:
         path = given.out.with_name(given.out.name + suffix) if given.out.name else given.out
         if path.resolve() in read:
             raise ValueError(
@@ -145,9 +152,11 @@ def open_output(out: Path) -> Iterator[Output]:
 
 def _hash_inputs(asked: dict[str, Any]) -> dict[str, str]:
     """SHA-256 of every file that was named, and of every file of a model's folder."""
-    from genomelm_utils.tasks.embedding_cache import hash_file
-
-    return {str(path): hash_file(path) for path in _named_inputs(asked)}
+    hashes = {}
+    for path in _named_inputs(asked):
+        with path.open("rb") as file:
+            hashes[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
 
 
 def _named_inputs(asked: dict[str, Any]) -> list[Path]:

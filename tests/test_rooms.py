@@ -16,6 +16,7 @@ ROOMS = (
     "commands",
 )
 COMMANDS = (
+    "promoters",
     *("species", "species_binning", "species_commands", "species_convert", "species_eval"),
     *("species_fusion", "species_genomes", "species_inputs", "species_options", "species_outputs"),
     "species_train",
