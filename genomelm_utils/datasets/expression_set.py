@@ -39,10 +39,10 @@ class ExpressionSet:
     genes: one row per promoter (a gene of a line), index 0..S-1: gene_id; line (cultivar or
     species); sequence, upper-case ACGTN from 5' to 3' with the TSS at its RIGHT end; gap_bp
     (Int64), bases between that end and the TSS, <NA> unknown, below 0 where the sequence reaches
-    past the TSS (-5: its last base is +5, the fifth that is transcribed); cluster (int64) of similar
-    promoters, NO_CLUSTER before clustering; part, one of PARTS, NO_PART before a split. Further
-    columns are kept. tissues: names, in the order of the columns of tpm_ST. tpm_ST: float32[S, T],
-    raw units of 0 or more, NaN = not measured. unit: of tpm_ST, one of UNITS.
+    past the TSS (-5: its last base is +5, the fifth that is transcribed); cluster (int64) of
+    similar promoters, NO_CLUSTER before clustering; part, one of PARTS, NO_PART before a split.
+    Further columns are kept. tissues: names, in the order of the columns of tpm_ST. tpm_ST:
+    float32[S, T], raw units of 0 or more, NaN = not measured. unit: of tpm_ST, one of UNITS.
 
     Raises ValueError naming the first row that breaks one of these rules.
     """
