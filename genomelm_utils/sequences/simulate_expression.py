@@ -21,6 +21,7 @@ from genomelm_utils.sequences.planting import Motif, plant_motif
 
 TISSUES = ("endosperm", "leaf", "root", "tassel")
 TRUTH_COLUMNS = ("row", "gene_id", "line", "motif", "distance_bp", "strand", "whole")
+_CONCENTRATION = 10.0  # of the background's table, as in `simulate.simulate_genome`
 _MEAN_LOG, _SD_LOG = (
     2.5,
     1.2,
