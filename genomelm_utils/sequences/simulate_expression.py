@@ -22,13 +22,10 @@ from genomelm_utils.sequences.planting import Motif, plant_motif
 TISSUES = ("endosperm", "leaf", "root", "tassel")
 TRUTH_COLUMNS = ("row", "gene_id", "line", "motif", "distance_bp", "strand", "whole")
 _CONCENTRATION = 10.0  # of the background's table, as in `simulate.simulate_genome`
-_MEAN_LOG, _SD_LOG = (
-    2.5,
-    1.2,
-)  # of ln(TPM + 1); published maize tables: median 8.5 TPM, variance 2.5
-_SHARED_NOISE = (
-    0.6  # of the noise, common to all tissues of a gene: tissues are nearly one in maize
-)
+# ln(TPM + 1) of published maize tables: median 8.5 TPM, variance 2.5.
+_MEAN_LOG, _SD_LOG = 2.5, 1.2
+# Of the noise, common to all tissues of a gene: tissues of maize are nearly one.
+_SHARED_NOISE = 0.6
 
 
 @dataclass(frozen=True)
@@ -41,21 +38,29 @@ class ExpressionMotif:
     in_tissue: dict[str, float] = field(default_factory=dict)
 
 
-# Words: PLACE (Higo et al. 1999, Nucleic Acids Res. 27:297); the place of TATA: Yamamoto et al.
-# 2007, Nucleic Acids Res. 35:6219. Places of the others, shares and effects are chosen so that a
-# few hundred genes show them and no motif overwrites another.
+# Words, long enough that a background of 400 bases seldom holds one: TATA Joshi 1987, Nucleic Acids
+# Res. 15:6643; G-box Williams et al. 1992, Plant Cell 4:485; two W-boxes TTGACC in a row (Rushton et
+# al. 1996, EMBO J. 15:5690); endosperm box Forde et al. 1985, Nucleic Acids Res. 13:7327; GCC-box
+# Ohme-Takagi & Shinshi 1995, Plant Cell 7:173. Places, shares and effects are chosen so that a few
+# hundred genes show them and no motif overwrites another.
 MOTIFS = (
-    ExpressionMotif(Motif("TATA-box", "TATAWA", -36, -31, presence=0.5), effect=1.5),
+    ExpressionMotif(Motif("TATA-box", "TCACTATATATAG", -38, -33, presence=0.5), 1.5),
     ExpressionMotif(
-        Motif("G-box", "CACGTG", -90, -70, presence=0.4, either_strand=True), 0.4, {"leaf": 1.6}
+        Motif("G-box", "GCCACGTGGC", -95, -75, presence=0.4, either_strand=True), 0.4, {"leaf": 1.6}
     ),
     ExpressionMotif(
-        Motif("W-box", "TTGACY", -130, -110, presence=0.4, either_strand=True), 0.4, {"root": 1.6}
+        Motif("W-boxes", "TTGACCTTGACC", -135, -115, presence=0.4, either_strand=True),
+        0.4,
+        {"root": 1.6},
     ),
     ExpressionMotif(
-        Motif("prolamin-box", "TGTAAAG", -170, -150, presence=0.4), 0.4, {"endosperm": 1.6}
+        Motif("endosperm-box", "TGTAAAGNNNTGAGTCA", -180, -160, presence=0.4),
+        0.4,
+        {"endosperm": 1.6},
     ),
-    ExpressionMotif(Motif("GCC-box", "GCCGCC", -60, -45, presence=0.4, either_strand=True), -1.2),
+    ExpressionMotif(
+        Motif("GCC-box", "TAAGAGCCGCC", -62, -52, presence=0.4, either_strand=True), -1.2
+    ),
 )
 
 
@@ -95,7 +100,7 @@ def simulate_expression(
     tissues: Sequence[str] = TISSUES,
     motifs: Sequence[ExpressionMotif] = MOTIFS,
     signal_share: float = 0.8,
-    paralog_divergence: float = 0.06,
+    paralog_divergence: float = 0.03,
     line_divergence: float = 0.003,
     n_missing: int = 0,
     gc: float = 0.45,

@@ -75,7 +75,7 @@ def test_tissues_families_lines_and_gaps(simulated):
     for family in range(20):
         members = first[simulated.family_S[:n_genes] == family]
         if len(members) > 1:
-            assert np.mean(members[0] == members[1]) > 0.8
+            assert np.mean(members[0] == members[1]) > 0.7  # motifs differ too
 
 
 def test_the_same_seed_gives_the_same_and_no_signal_gives_none():
@@ -96,12 +96,12 @@ def test_the_same_seed_gives_the_same_and_no_signal_gives_none():
         ({"signal_share": 1.5}, "signal_share is 1.5, expected a share from 0 to 1"),
         ({"n_families": 0}, "n_families 0, max_paralogs 3"),
         ({"n_missing": 4}, "n_missing 4: expected 1 or more, and n_missing from 0 to n_lines"),
-        ({"length_bp": 100}, "motif W-box stands from -130 to -104 of the TSS"),
+        ({"length_bp": 100}, "motif W-boxes stands from -135 to -103 of the TSS"),
         (
             {"motifs": [ExpressionMotif(Motif("x", "ACGT", -9, -3), 1.0)]},
             "motif x stands from -9 to 1",
         ),
-        ({"tissues": ("leaf", "ear")}, "motif W-box acts in 'root'; tissues are leaf, ear"),
+        ({"tissues": ("leaf", "ear")}, "motif W-boxes acts in 'root'; tissues are leaf, ear"),
     ],
 )
 def test_bad_arguments_are_explained(options, message):
