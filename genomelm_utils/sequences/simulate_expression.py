@@ -38,11 +38,11 @@ class ExpressionMotif:
     in_tissue: dict[str, float] = field(default_factory=dict)
 
 
-# Words, long enough that a background of 400 bases seldom holds one: TATA Joshi 1987, Nucleic Acids
-# Res. 15:6643; G-box Williams et al. 1992, Plant Cell 4:485; two W-boxes TTGACC in a row (Rushton et
-# al. 1996, EMBO J. 15:5690); endosperm box Forde et al. 1985, Nucleic Acids Res. 13:7327; GCC-box
-# Ohme-Takagi & Shinshi 1995, Plant Cell 7:173. Places, shares and effects are chosen so that a few
-# hundred genes show them and no motif overwrites another.
+# Words, long enough that a background of 400 bases seldom holds one: TATA Joshi 1987, Nucleic
+# Acids Res. 15:6643; G-box Williams et al. 1992, Plant Cell 4:485; two W-boxes TTGACC in a row
+# (Rushton et al. 1996, EMBO J. 15:5690); endosperm box Forde et al. 1985, Nucleic Acids Res.
+# 13:7327; GCC-box Ohme-Takagi & Shinshi 1995, Plant Cell 7:173. Places, shares and effects are
+# chosen so that a few hundred genes show them and no motif overwrites another.
 MOTIFS = (
     ExpressionMotif(Motif("TATA-box", "TCACTATATATAG", -38, -33, presence=0.5), 1.5),
     ExpressionMotif(
