@@ -60,7 +60,8 @@ def join_promoters(
         raise ValueError(f"missing is {missing!r}, expected one of {', '.join(MISSING_VALUES)}")
     _check_tables(tables, tissues)
     full = promoters["sequence"].fillna("").astype(str).str.len() > 0
-    usable = promoters[full]
+    columns = ["gene_id", "sequence", *(c for c in ("gap_bp", "name") if c in promoters)]
+    usable = promoters.loc[full, columns]
     doubled = usable.loc[usable["gene_id"].duplicated(), "gene_id"]
     if len(doubled):
         raise ValueError(
@@ -101,6 +102,25 @@ def tissue_coverage(tables: Sequence[TissueTable]) -> pd.DataFrame:
         (line, name, of_line.get(name, 0)) for line, of_line in counts.items() for name in tissues
     ]
     return pd.DataFrame(rows, columns=["line", "tissue", "n_runs"])
+
+
+def split_lines(promoters: ExpressionSet) -> list[TissueTable]:
+    """The expression of a set as one table per line, for checks of its quality.
+
+    Tissues that a line does not have at all are left out of its table; the number of runs behind a
+    mean is not known here and stands as 0.
+    """
+    tables = []
+    for line, rows in promoters.genes.groupby("line", sort=False).indices.items():
+        values_GT = promoters.tpm_ST[rows].astype(np.float64)
+        measured = ~np.isnan(values_GT).all(axis=0)
+        genes = tuple(promoters.genes["gene_id"].iloc[rows])
+        tissues = tuple(np.array(promoters.tissues, dtype=object)[measured])
+        n_runs_T = np.zeros(len(tissues), dtype=np.int64)
+        tables.append(
+            TissueTable(line, genes, tissues, values_GT[:, measured], n_runs_T, "expression set")
+        )
+    return tables
 
 
 def _check_tables(tables: Sequence[TissueTable], tissues: Sequence[str]) -> None:

@@ -151,29 +151,46 @@ def noise_ceiling(
         rows.append({"tissue": tissue} | row | _interval(drawn, level))
     mean = pd.DataFrame(rows).drop(columns="tissue").mean().to_dict()
     counts = {name: max(row[name] for row in rows) for name in ("n_groups", "n_repeated")}
-    rows.append({"tissue": "mean"} | mean | counts | _interval(np.mean(draws, axis=0), level))
+    known = [drawn for drawn in draws if not np.isnan(drawn).all()]
+    drawn = np.mean(known, axis=0) if known else draws[0]
+    rows.append({"tissue": "mean"} | mean | counts | _interval(drawn, level))
     return pd.DataFrame(rows)
 
 
 def _ceiling_of(label_S: np.ndarray, group_S: np.ndarray, rng) -> tuple[dict, np.ndarray]:
+    """The row of one tissue, and ceilings of resampled groups, float64[N_RESAMPLES]."""
     known = ~np.isnan(label_S)
-    by_group = pd.Series(label_S[known]).groupby(group_S[known]).agg(["size", "var"])
-    by_group = by_group[by_group["size"] > 1]
-    freedom = by_group["size"].to_numpy() - 1
-    squares = by_group["var"].to_numpy() * freedom
-    row = {"n_groups": len(by_group), "n_repeated": int(by_group["size"].sum())}
-    total = float(np.var(label_S[known], ddof=1)) if known.sum() > 1 else np.nan
-    if not len(by_group) or not total > 0:
-        return row | {"within": np.nan, "total": total, "ceiling": np.nan}, np.full(
-            N_RESAMPLES, np.nan
-        )
-    drawn = rng.integers(len(by_group), size=(N_RESAMPLES, len(by_group)))
-    within = squares.sum() / freedom.sum()
-    ceilings = 1 - squares[drawn].sum(axis=1) / freedom[drawn].sum(axis=1) / total
-    row |= {"within": within, "total": total, "ceiling": max(0.0, 1 - within / total)}
-    return row, np.maximum(ceilings, 0)
+    label_S = label_S - np.nanmean(label_S) if known.any() else label_S
+    sums = pd.DataFrame({"n": known, "sum": label_S, "square": label_S**2})[known]
+    by_group = sums.groupby(group_S[known]).sum().to_numpy(dtype=np.float64)
+    n, total, square = by_group.T
+    parts = np.stack([square - total**2 / n, n - 1, square, total, n])  # the first: around own mean
+    repeated = n > 1
+    row = {"n_groups": int(repeated.sum()), "n_repeated": int(n[repeated].sum())}
+    within, variance, ceiling = _divide_variance(parts.sum(axis=1))
+    row |= {"within": within, "total": variance, "ceiling": ceiling}
+    drawn = np.full(N_RESAMPLES, np.nan)
+    if not np.isnan(ceiling):
+        for i in range(N_RESAMPLES):
+            weights = np.bincount(rng.integers(len(n), size=len(n)), minlength=len(n))
+            drawn[i] = _divide_variance(parts @ weights)[2]
+    return row, drawn
+
+
+def _divide_variance(sums: np.ndarray) -> tuple[float, float, float]:
+    """(variance inside of groups, variance of all, ceiling), NaN where nothing tells them."""
+    inside, freedom, square, total, n = sums.tolist()
+    within = inside / freedom if freedom > 0 else np.nan
+    variance = (square - total**2 / n) / (n - 1) if n > 1 else np.nan
+    if not (freedom > 0 and variance > 0):
+        return within, variance, np.nan
+    return within, variance, max(0.0, 1 - within / variance)
 
 
 def _interval(drawn: np.ndarray, level: float) -> dict[str, float]:
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    """low and high of resampled ceilings; resamples without a repeated group tell nothing."""
+    told = drawn[~np.isnan(drawn)]
+    if not len(told):
+        return {"low": np.nan, "high": np.nan}
+    low, high = np.quantile(told, [(1 - level) / 2, (1 + level) / 2])
     return {"low": float(low), "high": float(high)}

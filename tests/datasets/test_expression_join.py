@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genomelm_utils.datasets.expression_join import join_promoters, read_promoters, tissue_coverage
+from genomelm_utils.datasets.expression_join import (
+    join_promoters,
+    read_promoters,
+    split_lines,
+    tissue_coverage,
+)
 from genomelm_utils.datasets.expression_tables import TissueTable
 
 PROMOTERS = pd.DataFrame(
@@ -57,6 +62,14 @@ def test_coverage_shows_what_is_missing():
         ["B", "ear", 0],
         ["B", "root", 1],
     ]
+
+
+def test_a_set_is_taken_apart_by_line():
+    found, _ = join_promoters(make_tables(), PROMOTERS.assign(line="x", ear=5), ["root", "ear"])
+    a, b = split_lines(found)
+    assert (a.line, a.genes, a.tissues) == ("A", ("a1", "a2"), ("root", "ear"))
+    np.testing.assert_array_equal(a.values_GT, [[1, 0], [3, 2]])
+    assert (b.line, b.tissues, b.values_GT.tolist()) == ("B", ("root",), [[9.0]])
 
 
 def test_promoters_are_read_from_fasta(tmp_path):

@@ -31,6 +31,17 @@ def test_the_number_on_the_floor():
     assert LogScale("ln", 0.001).apply(np.zeros(1))[0] == pytest.approx(-6.907755, abs=1e-6)
 
 
+def test_another_base_is_another_unit_and_no_better_fit(tpm_GT):
+    """Golden fact: ln(0 + 1) = 0; from ln to log10 every MSE shrinks by 0.188612, 2.4 to 0.4527."""
+    ln, log10 = LogScale("ln", 1.0), LogScale("log10", 1.0)
+    assert ln.apply(np.zeros(1))[0] == 0
+    a, b = tpm_GT[:, 0], tpm_GT[:, 1]
+    factor = np.mean((log10.apply(a) - log10.apply(b)) ** 2)
+    factor /= np.mean((ln.apply(a) - ln.apply(b)) ** 2)
+    assert factor == pytest.approx(0.188612, abs=1e-6)
+    assert 2.4 * factor == pytest.approx(0.4527, abs=1e-4)
+
+
 def test_names_are_read_back():
     for scale in SCALES:
         assert parse_scale(scale.name) == scale
