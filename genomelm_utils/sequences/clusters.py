@@ -105,6 +105,40 @@ def cluster_sequences(
     return Clusters(tuple(names), representative_S, f"{engine} {version}".strip(), reason + remark)
 
 
+def link_clusters(
+    found: Clusters,
+    codes: Sequence[np.ndarray],
+    *,
+    identity: float = IDENTITY,
+    coverage: float = COVERAGE,
+) -> Clusters:
+    """The clusters joined wherever two of their members are similar: no similar pair is parted.
+
+    Clusters alone do not promise that: members are like their representative, and two of them from
+    different clusters may be alike too (every program that picks representatives leaves such
+    pairs). Chains of similar sequences become one cluster here, which may grow large. The search is
+    our own, all against all; codes: of the same sequences, in order.
+    """
+    from genomelm_utils.sequences.similar import build_index, find_similar
+
+    group_S, first_U = _group_copies(codes)
+    distinct = [codes[row] for row in first_U]
+    cluster_U = found.representative_S[first_U]
+    index = build_index(distinct)
+    done_U = np.zeros(len(distinct), dtype=bool)
+    pairs = [np.stack([found.representative_S, np.arange(len(codes))], axis=1)]
+    pairs.append(np.stack([first_U[group_S], np.arange(len(codes))], axis=1))
+    for row in range(len(distinct)):
+        done_U[row] = True
+        blocked_U = done_U | (cluster_U == cluster_U[row])
+        targets, _, _ = find_similar(index, row, blocked_U, identity, coverage)
+        pairs.append(np.stack([np.full(len(targets), first_U[row]), first_U[targets]], axis=1))
+    representative_S = _join_components(np.concatenate(pairs), len(codes), codes)
+    n_joined = found.n_clusters - len(np.unique(representative_S))
+    reason = f"{found.reason}; {n_joined} clusters joined others that hold similar sequences"
+    return Clusters(found.names, representative_S, found.engine, reason)
+
+
 def write_clusters(clusters: Clusters, path: str | Path) -> None:
     """One line per sequence, representative TAB member, without header (the format of MMseqs2).
 

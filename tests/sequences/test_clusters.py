@@ -16,6 +16,7 @@ from genomelm_utils.sequences.clusters import (
     PROGRAMS,
     choose_engine,
     cluster_sequences,
+    link_clusters,
     read_clusters,
     write_clusters,
 )
@@ -162,6 +163,21 @@ def test_representatives_are_the_longest(rng):
     a = rng.integers(0, 4, 300, dtype=np.uint8)
     found = cluster_sequences(names_of(3), [a[20:], a[:290], a], engine=BUILTIN)
     assert found.representative_S.tolist() == [2, 2, 2]
+
+
+def test_linked_clusters_leave_no_similar_pair_apart(rng):
+    """a, b and c in a chain: a and c are too different, and b is longest for neither of them."""
+    a, other = rng.integers(0, 4, (2, 200), dtype=np.uint8)
+    b, c = a.copy(), a.copy()
+    b[:30] = (a[:30] + 1) % 4
+    c[:30], c[170:] = b[:30], (a[170:] + 1) % 4
+    codes = [*(np.append(x, np.uint8(0)) for x in (a, c)), reverse_complement(b), other, other]
+    found = cluster_sequences(names_of(5), codes, engine=BUILTIN)
+    assert found.n_clusters >= 2
+    linked = link_clusters(found, codes)
+    assert linked.numbers.tolist() == [0, 0, 0, 1, 1]
+    assert linked.names == found.names
+    assert linked.reason.endswith(" clusters joined others that hold similar sequences")
 
 
 def test_files_are_written_as_mmseqs_does_and_read_back(tmp_path, rng):
