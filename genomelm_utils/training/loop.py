@@ -17,6 +17,7 @@ from torch import nn
 
 from genomelm_utils.training import checkpoint as ckpt
 from genomelm_utils.training import distributed, optim
+from genomelm_utils.training.average import AveragedWeights
 from genomelm_utils.training.device import choose_precision, matmul_precision
 from genomelm_utils.training.engine import EvaluateFunction, Training
 from genomelm_utils.training.prefetch import BatchFunction, Prefetcher
@@ -58,6 +59,7 @@ def fit(
     eps: float = 1e-8,
     lr_scales: Mapping[str, float] | None = None,
     clip_norm: float = 1.0,
+    ema_decay: float = 0.0,
     folder: Path | None = None,
     evaluate: EvaluateFunction | None = None,
     eval_every: int = 0,
@@ -92,6 +94,8 @@ def fit(
         micro_batches: per step, over all processes; micro-batch m belongs to process m % world.
         weight_decay: not applied to biases and LayerNorm weights. clip_norm: 0 does not clip.
         lr_scales: prefix of parameter names -> factor on the learning rate, such as {'head.': 100}.
+        ema_decay: of a moving average of the weights (`training.average`), which then is what is
+            evaluated, saved and left in the task; 0: none.
         folder: for `history.csv`, `tensorboard/`, `checkpoints/`; None writes nothing.
         evaluate: called at step 0, every `eval_every` steps (0: never between) and at the end, by
             the main process only; its values become the columns `valid_<name>`.
@@ -125,6 +129,7 @@ def fit(
         "seed": seed,
         "precision": used,
         **({"lr_scales": dict(lr_scales)} if lr_scales else {}),
+        **({"ema_decay": ema_decay} if ema_decay else {}),
         **(settings or {}),
     }
     lr_factor = optim.get_schedule(schedule)
@@ -153,6 +158,7 @@ def fit(
             monitor=monitor,
             sign=-1.0 if higher_is_better else 1.0,
             patience=patience,
+            average=AveragedWeights(task.parameters(), ema_decay) if ema_decay else None,
         )
         training.start(resume)
         stack.callback(training.history.close)
@@ -174,6 +180,8 @@ def fit(
                     bar.set_postfix_str(training.record(due_eval))
                 if due_save or training.wants_save():
                     training.save()
+        if training.average:
+            training.average.use()
         return _result(training)
 
 
