@@ -37,6 +37,8 @@ MODES = ("corrected", "reference")
 ALPHABETS = ("bytes", "dna")
 
 _VOCAB, _MERGES, _WHOLE = "vocab.json", "merges.txt", "tokenizer.json"
+_SETTINGS = "tokenizer_config.json"
+_NO_LENGTH = 1_000_000
 _AMBIGUITY_CODES = "RYSWKMBDHV"  # besides N; see `sequences.alphabet`
 
 
@@ -106,7 +108,7 @@ def load_byte_bpe(
     *,
     case: str = "corrected",
     truncate: str = "corrected",
-    max_tokens: int = MAX_TOKENS,
+    max_tokens: int | None = None,
 ) -> "PreTrainedTokenizerFast":
     """The tokenizer in a folder: published `vocab.json` and `merges.txt`, or one saved here.
 
@@ -114,7 +116,8 @@ def load_byte_bpe(
     and cutting follow the arguments, not the file. The size is the file's: a fork of FloraBERT
     publishes 5261 ids with 5000 merges, the paper's has 5005.
 
-    case, truncate, max_tokens: as in `train_byte_bpe`.
+    case, truncate: as in `train_byte_bpe`. max_tokens: by default what was saved, 256 where nothing
+        is.
     Raises: FileNotFoundError without the files; ValueError with file and line where one is damaged,
         no byte-pair tokenizer, or numbers its special tokens otherwise.
     """
@@ -131,7 +134,7 @@ def load_byte_bpe(
         )
     backend = Tokenizer(models.BPE(vocab, merges, unk_token=SPECIAL_TOKENS[UNK], fuse_unk=False))
     _set_text_rules(backend, case)
-    return _wrap(backend, truncate, max_tokens)
+    return _wrap(backend, truncate, max_tokens or _saved_length(Path(folder)))
 
 
 def drop_dead_ids(tokenizer: "PreTrainedTokenizerFast") -> "PreTrainedTokenizerFast":
@@ -289,6 +292,13 @@ def _read_words(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]], st
     return _read_json(folder / _VOCAB), _read_merges(folder / _MERGES), str(folder / _VOCAB)
 
 
+def _saved_length(folder: Path) -> int:
+    """The longest row a tokenizer was saved with; transformers writes 1e30 for none."""
+    path = folder / _SETTINGS
+    length = _read_json(path).get("model_max_length") if path.is_file() else None
+    return int(length) if length and length < _NO_LENGTH else MAX_TOKENS
+
+
 def _read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -372,6 +382,7 @@ def _wrap(backend: "Tokenizer", truncate: str, max_tokens: int) -> "PreTrainedTo
         padding_side="left",
         truncation_side="left" if truncate == "corrected" else "right",
         clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
         bos_token=bos,
         cls_token=bos,
         eos_token=eos,

@@ -172,6 +172,15 @@ def test_auto_tokenizer_loads_the_same(tokenizer, tmp_path, dna, beside_model) -
     again = load_byte_bpe(tmp_path)
     assert again.get_vocab() == mine.get_vocab()
     assert again(texts)["input_ids"] == mine(texts)["input_ids"]
+    assert set(loaded(texts)) == {"input_ids", "attention_mask"}
+
+
+@pytest.mark.parametrize(("saved", "given", "length"), [(64, None, 64), (64, 99, 99)])
+def test_the_longest_row_is_remembered(tmp_path, saved, given, length) -> None:
+    train_byte_bpe(random_texts(), 280, max_tokens=saved).save_pretrained(tmp_path)
+    assert load_byte_bpe(tmp_path, max_tokens=given).model_max_length == length
+    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1e30}')
+    assert load_byte_bpe(tmp_path).model_max_length == 256
 
 
 def test_dead_ids_are_dropped_and_cuts_stay(tokenizer) -> None:
