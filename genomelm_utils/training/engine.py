@@ -58,9 +58,9 @@ class Training:
     """The parts of one `fit`; each phase of a step is one short method.
 
     `model` is `task` wrapped for several processes, `call` is `model`, compiled or not. `lr_at`
-    gives the learning rate of a step; `hyper` is what a resume must agree on; `sign` is -1 where a
-    higher `monitor` is better. An `average` stands in for the weights where they are judged and
-    saved.
+    gives the learning rate of a step, and that of groups that start later; `hyper` is what a resume
+    must agree on; `sign` is -1 where a higher `monitor` is better. An `average` stands in for the
+    weights where they are judged and saved.
     """
 
     task: nn.Module
@@ -69,7 +69,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     accelerator: "Accelerator"
     precision: str
-    lr_at: Callable[[int], float]
+    lr_at: Callable[..., float]
     clip_norm: float
     seed: int
     micro_batches: int
@@ -196,7 +196,7 @@ class Training:
         parameters = [p for p in self.task.parameters() if p.requires_grad]
         limit = self.clip_norm or float("inf")
         self.window.grad_norms.append(nn.utils.clip_grad_norm_(parameters, limit))
-        optim.set_lr(self.optimizer, self.lr_at(step))
+        optim.set_lr(self.optimizer, lambda delay: self.lr_at(step, delay))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
