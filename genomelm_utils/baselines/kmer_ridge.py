@@ -18,6 +18,7 @@ from genomelm_utils.baselines.masked_ridge import ALPHAS, LinearFit, fit_linear,
 from genomelm_utils.baselines.word_counts import count_words
 from genomelm_utils.sequences.alphabet import ALPHABET, CODE_N, encode
 from genomelm_utils.sequences.kmers import kmer_strings
+from genomelm_utils.sequences.tss import Gaps, fill_gaps, index_of
 from genomelm_utils.tasks.windows import Codes
 
 COUNTS = ("overlapping", "reference")
@@ -67,15 +68,15 @@ class KmerFeatures:
         if ends and self.counts == "reference":
             raise ValueError("reference counts know no positions; leave bin_ends_bp empty")
 
-    def rows(self, codes: Codes, gap_bp: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    def rows(self, codes: Codes, gap_bp: Gaps = None) -> np.ndarray:
         """Counts, float32 [S, F]: bin after bin from the TSS, in each k after k, words in order.
 
         codes: base codes, such as `encode_promoters` gives. gap_bp: bases between the right end and
-        the TSS; 0 where not given, and where unknown (negative). Only bins look at it.
+        the TSS, see `sequences.tss`. Only bins look at it.
         """
         if not self.bin_ends_bp:
             return np.concatenate([self._count(codes, k) for k in self.ks], axis=1)
-        gaps_S = _clean_gaps(gap_bp, len(codes))
+        gaps_S = fill_gaps(gap_bp, len(codes))
         parts = []
         for near_bp, far_bp in self._bins():
             for k in self.ks:
@@ -109,7 +110,7 @@ class KmerRegression:
     features: KmerFeatures
     fit: LinearFit
 
-    def predict(self, codes: Codes, gap_bp: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    def predict(self, codes: Codes, gap_bp: Gaps = None) -> np.ndarray:
         """Predictions float32 [S, T], on the scale of the labels that the model was fitted on."""
         return self.fit.predict(self.features.rows(codes, gap_bp))
 
@@ -129,7 +130,7 @@ def fit_kmer_ridge(
     features: KmerFeatures,
     seed: int,
     *,
-    gap_bp: Sequence[int] | np.ndarray | None = None,
+    gap_bp: Gaps = None,
     alphas: Sequence[float] = ALPHAS,
 ) -> KmerRegression:
     """Ridge on standardised counts, its penalty chosen inside the training clusters.
@@ -200,23 +201,17 @@ def _cut_bin(
 ) -> list[np.ndarray]:
     """The bases whose k-mers end `near_bp` + 1 to `far_bp` bases upstream of the TSS.
 
-    A slice reaches k - 1 bases further up, so that each k-mer is in the slice of one bin only.
+    The first bin holds what lies past the TSS too. A slice reaches k - 1 bases further up, so that
+    each k-mer is in the slice of one bin only.
     """
     cut = []
     for one, gap in zip(codes, gaps_S, strict=True):
-        end = min(max(len(one) + gap - near_bp, 0), len(one))
-        begin = 0 if far_bp is None else min(max(len(one) + gap - far_bp, 0), len(one))
+        end = min(max(index_of(-near_bp, len(one), gap), 0), len(one)) if near_bp else len(one)
+        begin = 0
+        if far_bp is not None:
+            begin = min(max(index_of(-far_bp, len(one), gap), 0), len(one))
         cut.append(one[max(begin - (k - 1), 0) : end] if end > begin else one[:0])
     return cut
-
-
-def _clean_gaps(gap_bp: Sequence[int] | np.ndarray | None, n: int) -> np.ndarray:
-    if gap_bp is None:
-        return np.zeros(n, dtype=np.int64)
-    gaps_S = np.asarray(gap_bp, dtype=np.int64)
-    if gaps_S.shape != (n,):
-        raise ValueError(f"gap_bp has shape {gaps_S.shape}, expected one per promoter: {n}")
-    return np.maximum(gaps_S, 0)
 
 
 def _checked_k(k: int) -> int:

@@ -19,6 +19,7 @@ from genomelm_utils.sequences.alphabet import (
     encode,
     reverse_complement,
 )
+from genomelm_utils.sequences.tss import Gaps, distance_of, fill_gaps
 from genomelm_utils.tasks.windows import Codes
 
 
@@ -67,39 +68,34 @@ _OUTSIDE = np.uint8(16)  # beyond the end of a promoter: fits no letter
 
 def motif_features(
     codes: Codes,
-    gap_bp: Sequence[int] | np.ndarray | None = None,
+    gap_bp: Gaps = None,
     motifs: Sequence[PlantMotif] = PLANT_MOTIFS,
 ) -> np.ndarray:
     """Features float32 [S, F] of promoters read 5' to 3', named by `motif_feature_names`.
 
     Per motif: hits on the strand as written (`plus`), hits on the other (`minus`; the same number
-    for a palindrome), whether there is any (`present`), and the offset from the TSS of the hit
-    nearest to it, by the base nearest to the TSS, -1 right beside it (`nearest_bp`). Without a hit
-    the offset is that of the first base that the promoter does not reach any more. Hits may
-    overlap. An N in the promoter fits only an N of the motif. Then GC share and GC skew
-    (G - C) / (G + C) of the definite bases (0.5 and 0 without any), CpG, CHG on both strands, bp.
+    for a palindrome), whether there is any (`present`), and where the last base of the hit nearest
+    to the TSS stands, -1 right before it (`nearest_bp`, see `sequences.tss`). Without a hit that is
+    the first base upstream that the promoter does not reach any more. Hits may overlap. An N in
+    the promoter fits only an N of the motif. Then GC share and GC skew (G - C) / (G + C) of the
+    definite bases (0.5 and 0 without any), CpG, CHG on both strands, length in bp.
 
     Args:
-        codes: base codes, of any lengths. gap_bp: bases between the right end and the TSS; 0 where
-            not given, and where unknown (negative). motifs: by default all.
+        codes: base codes, of any lengths. gap_bp: bases between the right end and the TSS, see
+            `sequences.tss`. motifs: by default all.
     Raises: ValueError for no promoter, or gaps that do not fit.
     """
     lengths_S = np.array([len(one) for one in codes], dtype=np.int64)
     if not len(lengths_S):
         raise ValueError("there is no promoter, expected at least one")
-    gaps_S = np.zeros(len(lengths_S), np.int64) if gap_bp is None else np.asarray(gap_bp, np.int64)
-    if gaps_S.shape != lengths_S.shape:
-        raise ValueError(f"gap_bp has shape {gaps_S.shape}, expected {lengths_S.shape}")
-    gaps_S = np.maximum(gaps_S, 0)
+    gaps_S = fill_gaps(gap_bp, len(lengths_S))
     bits_SL = right_aligned_bits(codes)
     columns = []
     for motif in motifs:
         plus_SP, minus_SP = (find_hits(bits_SL, word) for word in both_strands(motif.consensus))
         any_SP = plus_SP | minus_SP
         present_S = any_SP.any(axis=1)
-        # the last column is a hit that ends beside the right end
-        bases_S = 1 + np.argmax(any_SP[:, ::-1], axis=1) if any_SP.shape[1] else lengths_S
-        nearest_S = -np.where(present_S, bases_S, lengths_S + 1) - gaps_S
+        nearest_S = np.where(present_S, _nearest(any_SP, gaps_S), -lengths_S - 1 - gaps_S)
         columns += [plus_SP.sum(1), minus_SP.sum(1), present_S, nearest_S]
     columns += _composition(bits_SL, lengths_S)
     return np.stack(columns, axis=1).astype(np.float32)
@@ -141,6 +137,16 @@ def find_hits(bits_SL: np.ndarray, consensus: str) -> np.ndarray:
 def both_strands(consensus: str) -> tuple[str, str]:
     """A consensus as it reads on the strand as written, for hits on either strand."""
     return consensus, decode(reverse_complement(encode(consensus)))
+
+
+def _nearest(hits_SP: np.ndarray, gaps_S: np.ndarray) -> np.ndarray:
+    """distance_bp of the last base of the hit nearest to the TSS, int64 [S]; any number if none."""
+    n_places = hits_SP.shape[1]
+    if not n_places:
+        return np.zeros(len(hits_SP), dtype=np.int64)
+    distance_SP = distance_of(np.arange(n_places), n_places, gaps_S[:, None])
+    far = np.where(hits_SP, np.abs(distance_SP), np.iinfo(np.int64).max)
+    return distance_SP[np.arange(len(hits_SP)), far.argmin(1)]
 
 
 def _composition(bits_SL: np.ndarray, lengths_S: np.ndarray) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from genomelm_utils.baselines.promoter_motifs import (
@@ -57,9 +58,18 @@ def test_composition_by_hand():
 
 
 def test_gap_moves_every_distance():
-    near, far, unknown = features_of(["GGTATAAACC"] * 3, [0, 40, -1], TATA)
+    gaps = pd.Series([0, 40, pd.NA, -6], dtype="Int64")
+    near, far, unknown, past = features_of(["GGTATAAACC"] * 4, gaps, TATA)
     assert near["TATA box nearest_bp"] == unknown["TATA box nearest_bp"] == -3
     assert far["TATA box nearest_bp"] == -43
+    assert past["TATA box nearest_bp"] == 3
+
+
+def test_nearest_is_on_either_side_of_the_tss():
+    (row,) = features_of(["TATAAAGGGGGGGGTATAAA"], [-8], TATA)  # ends at -7 and at 7
+    assert row["TATA box nearest_bp"] == -7
+    (row,) = features_of(["TATAAAGGGGGGGGTATAAA"], [-7], TATA)
+    assert row["TATA box nearest_bp"] == 6
 
 
 @pytest.mark.parametrize("motif", PLANT_MOTIFS, ids=lambda motif: motif.name)
@@ -112,7 +122,7 @@ def test_padding_never_fits():
 def test_bad_input_is_told():
     with pytest.raises(ValueError, match="there is no promoter"):
         motif_features([])
-    with pytest.raises(ValueError, match=r"gap_bp has shape \(1,\), expected \(2,\)"):
+    with pytest.raises(ValueError, match=r"gap_bp has shape \(1,\)"):
         motif_features([encode("A"), encode("C")], [3])
     with pytest.raises(ValueError, match="motif 'TAX': found 'X'"):
         find_hits(right_aligned_bits([encode("ACGT")]), "TAX")
