@@ -18,6 +18,7 @@ K_LOOKS = {
     5: (OKABE_ITO["purple"], (0, (5, 1, 1, 1))),
     6: (OKABE_ITO["vermilion"], (0, (2, 1))),
 }
+MAX_NAMED = 12  # tissues on a map; more names would cover each other
 SIDE_LOOKS = {"lost": (OKABE_ITO["blue"], "o"), "gained": (OKABE_ITO["vermilion"], "D")}
 _PLACES = {
     "distance_bp": "distance of the first base from the TSS (bp)",
@@ -132,6 +133,7 @@ def describe_top_kmers(table: pd.DataFrame) -> str:
 def plot_promoter_map(table: pd.DataFrame, ax: Axes, colour_by: str | None = None) -> Axes:
     """Promoters and tissues on one map; tissues are named. Axes have no unit and no ticks.
 
+    More than `MAX_NAMED` tissues are numbered, and named in a legend below.
     `table` of `map_embeddings`: kind, name, x, y. colour_by: a numeric column that colours the
     promoters, such as the mean expression.
     """
@@ -146,8 +148,16 @@ def plot_promoter_map(table: pd.DataFrame, ax: Axes, colour_by: str | None = Non
     if colour_by:
         ax.figure.colorbar(points, ax=ax).set_label(colour_by.replace("_", " "))
     ax.plot(tissues["x"], tissues["y"], "D", color=OKABE_ITO["vermilion"], mec="white", mew=0.5)
-    for row in tissues.itertuples():
-        ax.annotate(row.name, (row.x, row.y), (3, 3), textcoords="offset points", fontsize=5.5)
+    numbered = len(tissues) > MAX_NAMED
+    for i, row in enumerate(tissues.itertuples(), start=1):
+        text = str(i) if numbered else row.name
+        ax.annotate(text, (row.x, row.y), (3, 3), textcoords="offset points", fontsize=5.5)
+        if numbered:
+            ax.plot([], [], ls="none", label=f"{i} {row.name}")
+    if numbered:
+        ax.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3, fontsize=5, handlelength=0
+        )
     ax.set(xlabel="axis 1", ylabel="axis 2", xticks=[], yticks=[])
     return ax
 

@@ -92,7 +92,7 @@ def describe_expression_quantiles(table: pd.DataFrame, unit: str = "TPM") -> str
 
 
 def plot_expression_ridges(table: pd.DataFrame, ax: Axes, label: str = "ln(TPM + 1)") -> Axes:
-    """One smoothed distribution per tissue, above each other, all of one height scale.
+    """One smoothed distribution per tissue, above each other, each as high as the others.
 
     `table` of `expression_values`: tissue, value. Densities are Gaussian kernels of half the
     bandwidth of Scott's rule; a tissue whose values do not vary is a line.
@@ -109,12 +109,11 @@ def plot_expression_ridges(table: pd.DataFrame, ax: Axes, label: str = "ln(TPM +
         if len(values) > 1 and np.ptp(values) > 0:
             scott = len(values) ** -0.2
             curves[tissue] = gaussian_kde(values, RIDGE_BANDWIDTH * scott)(x)
-    top = max((curve.max() for curve in curves.values()), default=1.0)
     colours = colormaps[SEQUENTIAL](np.linspace(0.1, 0.9, len(tissues)))
     for i, tissue in enumerate(tissues):
         base = len(tissues) - 1 - i
         if tissue in curves:
-            height = 1.8 * curves[tissue] / top  # neighbours overlap
+            height = 1.6 * curves[tissue] / curves[tissue].max()  # neighbours overlap
             ax.fill_between(
                 x, base, base + height, color=colours[i], lw=0, alpha=0.85, zorder=2 * i
             )

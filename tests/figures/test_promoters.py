@@ -135,6 +135,19 @@ def test_top_kmers_have_a_row_per_region_and_a_column_per_side():
         importance.plot_top_kmers(RANKED, axes[:1])
 
 
+def test_few_tissues_are_named_on_the_map_and_many_numbered(ax):
+    importance.plot_promoter_map(MAP, ax)
+    assert [text.get_text() for text in ax.texts] == TISSUES
+    assert ax.get_legend() is None
+    many = pd.DataFrame(
+        {"kind": "tissue", "name": [f"t{i}" for i in range(13)], "x": 0.0, "y": 1.0}
+    )
+    _, axes = new_figure()
+    importance.plot_promoter_map(many, axes[0, 0])
+    assert [text.get_text() for text in axes[0, 0].texts] == [str(i) for i in range(1, 14)]
+    assert axes[0, 0].get_legend().get_texts()[12].get_text() == "13 t12"
+
+
 def test_sentences_are_computed_from_the_numbers():
     assert "GC is 4" in promoters.describe_base_composition(COMPOSITION)
     assert "up to 50 promoters per place" in promoters.describe_base_composition(COMPOSITION)
@@ -153,7 +166,8 @@ def test_sentences_about_importance():
     assert told.startswith(
         "Replacing 6-mers at -36 bp moves predictions most, by 1 (standard error 0.02), over 40 pr"
     )
-    assert "within 100 bp of the TSS and 0.103 further up" in told
+    far = make_scores().query("distance_bp < -100")["importance"].mean()
+    assert f"within 100 bp of the TSS and {far:.3g} further up" in told
     reference = importance.describe_importance(make_scores("start"))
     assert "do not line up at the TSS" in reference
     assert importance.describe_top_kmers(RANKED) == (
