@@ -277,6 +277,22 @@ def evaluate_expressed(
     return pd.DataFrame(rows, columns=["tissue", "metric", "mean", "n", "share"])
 
 
+def true_predicted_table(
+    tpm_ST: np.ndarray, p_ST: np.ndarray, transform: LabelTransform
+) -> pd.DataFrame:
+    """A row per measured label: tissue, row, true, predicted, on the scale of the labels."""
+    y_ST = transform.apply(tpm_ST)
+    column_N, row_N = np.nonzero(~np.isnan(y_ST.T))
+    return pd.DataFrame(
+        {
+            "tissue": np.array(transform.tissues)[column_N],
+            "row": row_N,
+            "true": y_ST[row_N, column_N],
+            "predicted": np.asarray(p_ST, np.float32)[row_N, column_N],
+        }
+    )
+
+
 def check_rule(rule: str) -> None:
     """ValueError unless 'corrected' or 'reference'."""
     if rule not in RULES:

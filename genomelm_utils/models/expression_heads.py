@@ -18,6 +18,7 @@ from transformers.modeling_outputs import ModelOutput
 # registers its encoder with AutoModel, so that a saved model of that kind can be read
 from genomelm_utils.models import alibi_bert  # noqa: F401
 from genomelm_utils.models.alibi_bert import describe_keys
+from genomelm_utils.models.florabert import FloraBertModel
 
 POOLINGS = ("mean", "attention")
 OUTPUTS = ("value", "sparse")
@@ -284,9 +285,14 @@ def check_config(config: ExpressionConfig) -> None:
 
 
 def _new_encoder(fields: dict[str, Any]) -> PreTrainedModel:
-    """A randomly initialised encoder without a pooler (which no gradient would reach)."""
+    """A randomly initialised encoder without a pooler (which no gradient would reach).
+
+    A RoBERTa with `tss_positions` is ours: it counts positions from the TSS.
+    """
     fields = dict(fields)
     config = AutoConfig.for_model(fields.pop("model_type"), **fields)
+    if getattr(config, "tss_positions", None):
+        return FloraBertModel._from_config(config)
     kind = AutoModel._model_mapping[type(config)]
     kind = kind[0] if isinstance(kind, tuple | list) else kind
     takes_pooler = "add_pooling_layer" in inspect.signature(kind.__init__).parameters

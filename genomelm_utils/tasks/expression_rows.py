@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from genomelm_utils.sequences.alphabet import encode
+from genomelm_utils.sequences.tss import Gaps, fill_gaps
 from genomelm_utils.tasks.embedding_models import rows_of
 from genomelm_utils.tokenizers import kmer
 
@@ -73,7 +74,7 @@ def tokenise_rows(
     sequences: Sequence[str],
     *,
     max_ids: int | None = None,
-    gap_bp: Sequence[Any] | None = None,
+    gap_bp: Gaps = None,
     truncate: str = "corrected",
     side: str = "right",
 ) -> TokenRows:
@@ -81,7 +82,7 @@ def tokenise_rows(
 
     max_ids: of a row, special tokens included; longer rows are cut and counted. truncate:
     'corrected' cuts the distal end, 'reference' the end at the TSS, as the released code does.
-    gap_bp: bases between right end and TSS, missing = taken as 0. side: where padding goes.
+    gap_bp: bases between right end and TSS, see `sequences.tss`. side: where padding goes.
     Raises: ValueError for no sequences, an empty one (named by its index), or other options.
     """
     _check(sequences, truncate, side)
@@ -103,9 +104,8 @@ def tokenise_rows(
             distances.append(distance_L)
     lengths_S = np.array([len(row) for row in ids], np.int64)
     distance_N = np.concatenate(distances)
-    if gap_bp is not None:
-        gaps_S = np.array([0 if one is None or one != one else one for one in _plain(gap_bp)])
-        distance_N = distance_N - np.repeat(gaps_S, lengths_S) * (distance_N < 0)
+    gap_N = np.repeat(fill_gaps(gap_bp, len(ids)), lengths_S)
+    distance_N = np.where(distance_N < 0, distance_N - gap_N, 0)
     if n_truncated:
         logger.warning(
             "%d of %d promoters have more than %d tokens and lost their %s end",
@@ -207,11 +207,6 @@ def _kept(length: int, max_ids: int, n_front: int, n_back: int, side: str) -> np
     end = length - n_back
     middle = np.arange(end - room, end) if side == "left" else np.arange(n_front, n_front + room)
     return np.concatenate([np.arange(n_front), middle, np.arange(end, length)])
-
-
-def _plain(gap_bp: Sequence[Any]) -> list[Any]:
-    """Missing values of pandas as None."""
-    return [None if type(one).__name__ == "NAType" else one for one in gap_bp]
 
 
 def _check(sequences: Sequence[str], truncate: str, side: str) -> None:
