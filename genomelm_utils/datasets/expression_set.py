@@ -26,7 +26,7 @@ FORMAT = 1
 PARTS = ("train", "valid", "test")
 NO_PART = ""  # of promoters that no split has dealt yet
 NO_CLUSTER = -1  # of promoters that were not clustered
-UNITS = ("TPM", "FPKM", "simulated")
+UNITS = ("TPM", "FPKM", "enrichment", "simulated")  # enrichment: RNA over DNA of a reporter assay
 GENE_COLUMNS = ("gene_id", "line", "sequence", "gap_bp", "cluster", "part")
 _TEXTS = ("gene_id", "line", "sequence", "part")
 _FILES = ("genes.csv.gz", "tpm.npy")
@@ -38,10 +38,11 @@ class ExpressionSet:
 
     genes: one row per promoter (a gene of a line), index 0..S-1: gene_id; line (cultivar or
     species); sequence, upper-case ACGTN from 5' to 3' with the TSS at its RIGHT end; gap_bp
-    (Int64), bases between that end and the TSS, <NA> unknown; cluster (int64) of similar
-    promoters, NO_CLUSTER before clustering; part, one of PARTS, NO_PART before a split. Further
-    columns are kept. tissues: names, in the order of the columns of tpm_ST. tpm_ST: float32[S, T],
-    raw units of 0 or more, NaN = not measured. unit: of tpm_ST, one of UNITS.
+    (Int64), bases between that end and the TSS, <NA> unknown, below 0 where the sequence reaches
+    past the TSS (-5: its last base is +5, the fifth that is transcribed); cluster (int64) of
+    similar promoters, NO_CLUSTER before clustering; part, one of PARTS, NO_PART before a split.
+    Further columns are kept. tissues: names, in the order of the columns of tpm_ST. tpm_ST:
+    float32[S, T], raw units of 0 or more, NaN = not measured. unit: of tpm_ST, one of UNITS.
 
     Raises ValueError naming the first row that breaks one of these rules.
     """
@@ -209,7 +210,6 @@ def _check_genes(genes: pd.DataFrame) -> None:
     if str(genes["gap_bp"].dtype) != "Int64":
         raise ValueError(f"gap_bp has type {genes['gap_bp'].dtype}, expected Int64 (with <NA>)")
     rules = {
-        "gap_bp is negative, expected 0 or more, or <NA>": (genes["gap_bp"] < 0).fillna(False),
         f"part is none of {', '.join(PARTS)} and not empty": ~genes["part"].isin((*PARTS, NO_PART)),
         "the sequence is empty": genes["sequence"] == "",
         "the sequence holds other letters than upper-case A, C, G, T, N": ~genes[
