@@ -5,7 +5,7 @@ what is to be seen. No plot makes a legend of its own where panels can share one
 `legend.legend_of`.
 """
 
-from itertools import cycle
+from itertools import cycle, pairwise
 
 import numpy as np
 import pandas as pd
@@ -84,7 +84,7 @@ def plot_true_predicted_panels(
     limits = table[["true", "predicted"]].to_numpy(float)
     low, high = np.nanmin(limits), np.nanmax(limits)
     margin = 0.04 * (high - low)
-    n_rows, n_cols = axes.shape
+    _n_rows, n_cols = axes.shape
     for i, ax in enumerate(axes.flat):
         if i >= len(tissues):
             ax.set_visible(False)
@@ -142,7 +142,7 @@ def plot_r2_bars(table: pd.DataFrame, ax: Axes, *, metric: str = "r2") -> Axes:
             x, rows["mean"], yerr=bars, ls="none", color=colour, marker=marker, markersize=3.5,
             elinewidth=0.8, label=labels[model],
         )  # fmt: skip
-    for left, right in zip(tissues, tissues[1:], strict=False):
+    for left, right in pairwise(tissues):
         ax.axvline((place[left] + place[right]) / 2, color="#DDDDDD", lw=0.5, zorder=0)
     ax.axhline(0, color=OKABE_ITO["grey"], lw=0.6, zorder=0)
     ax.set_xticks(
@@ -249,7 +249,7 @@ def plot_table1(table: pd.DataFrame, ax: Axes) -> Axes:
         wrong = rows["suspect"].to_numpy(bool)
         ax.plot(x[wrong], rows["mean"][wrong], ls="none", marker="x", markersize=6, zorder=4,
                 color=OKABE_ITO["vermilion"])  # fmt: skip
-    for left, right in zip(tissues, tissues[1:], strict=False):
+    for left, right in pairwise(tissues):
         ax.axvline((place[left] + place[right]) / 2, color="#DDDDDD", lw=0.5, zorder=0)
     ax.set_xticks(
         list(place.values()), [SUMMARIES.get(t, t).replace(" ", "\n", 1) for t in tissues]
@@ -284,7 +284,7 @@ def describe_table1(table: pd.DataFrame) -> str:
 
 
 def plot_pooled_column(table: pd.DataFrame, ax: Axes) -> Axes:
-    """The same predictions pooled in right and wrong ways (`regression_slips.explain_pooled_column`).
+    """The same predictions pooled in right and wrong ways (`explain_pooled_column`).
 
     A bar per case; an undefined r2 is written out.
     """

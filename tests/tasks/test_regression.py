@@ -40,7 +40,7 @@ from genomelm_utils.tokenizers.bpe import train_bpe
 from genomelm_utils.tokenizers.kmer import build_tokenizer, vocab_size
 
 QUICK = RegressionSettings(
-    mode=Mode(), epochs=12, batch_size=16, peak_lr=5e-3, head_dropout=0.0, warmup_steps=5
+    mode=Mode(), epochs=12, batch_size=8, peak_lr=5e-3, head_dropout=0.0, warmup_steps=5
 )
 ONE = RegressionSettings(epochs=1, batch_size=16, peak_lr=1e-3)
 
@@ -52,7 +52,7 @@ def words():
 
 @pytest.fixture(scope="module")
 def genes():
-    return expression_set(np.random.default_rng(2), 300)
+    return expression_set(np.random.default_rng(2), 160)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_interrupted_and_resumed_is_the_same(words, genes, tmp_path, monkeypatch
 
     def stop(self, evaluate):
         calls.append(self.progress.step)
-        if self.progress.step >= 25:
+        if self.progress.step >= 13:
             raise KeyboardInterrupt
         return record(self, evaluate)
 
@@ -205,7 +205,7 @@ def test_nothing_learned_is_said(words, genes, caplog):
 @pytest.mark.parametrize("name", MODES)
 def test_every_mode_trains_and_predicts(words, genes, name):
     settings = RegressionSettings(
-        mode=Mode(name), epochs=6, batch_size=16, peak_lr=5e-3, head_dropout=0.0
+        mode=Mode(name), epochs=3, batch_size=8, peak_lr=5e-3, head_dropout=0.0
     )
     found = fine_tune(config(), genes, tokenizer=words, settings=settings, seed=0)
     losses = found.history["valid_loss"].dropna()
@@ -233,7 +233,6 @@ def test_missing_labels_are_masked_or_by_reference_dropped(words, genes, caplog)
     assert len(reference.train_rows) == complete.sum() < labelled.sum()
     assert reference.n_dropped == (labelled & ~complete).sum()
     assert f"{reference.n_dropped} more because a label is missing" in caplog.text
-    # a masked label has no influence at all
     values = corrected.train_targets_ST
     assert np.isnan(values).sum() == np.isnan(train_tpm[labelled]).sum()
 
@@ -273,7 +272,7 @@ def test_layers_learn_at_their_own_rates(words):
     assert scales["model.encoder.embeddings.word_embeddings.weight"] == 0.0625
     assert not any(name.startswith("model.head") for name in scales)
     assert layerwise_scales(model, 1.0) == {}
-    with pytest.raises(ValueError, match="layer_decay is 1.5, expected a factor in"):
+    with pytest.raises(ValueError, match=r"layer_decay is 1\.5, expected a factor in"):
         layerwise_scales(model, 1.5)
 
 
@@ -363,7 +362,7 @@ def test_labels_may_be_standardised_and_gaps_are_used(words, genes):
     tpm = genes.select("train").tpm_ST
     change = LabelTransform.fit(tpm, TISSUES, standardise=True)
     settings = RegressionSettings(
-        epochs=8, batch_size=16, peak_lr=5e-3, head_dropout=0.0, pooling="attention"
+        epochs=3, batch_size=8, peak_lr=5e-3, head_dropout=0.0, pooling="attention"
     )
     found = fine_tune(config(), genes, tokenizer=words, settings=settings, transform=change)
     sequences = genes.genes["sequence"].tolist()[:20]
@@ -379,21 +378,20 @@ def test_published_number_of_steps():
     assert planned_steps(3, 64, 1, 10) == 1
 
 
-def test_memory_of_predicting_does_not_grow_with_the_genes(trained, rng):
-    import tracemalloc
+def test_nothing_of_a_batch_is_kept_while_predicting(trained, rng):
+    import weakref
 
-    peaks = []
-    for n in (50, 800):
-        rows = trained.rows(random_promoters(rng, n))
-        held = []
-        tracemalloc.start()
-        for _, output in run_rows(trained.model, rows, token_budget=200):
-            held.append(output.values.untyped_storage().nbytes())
-            del output
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        assert max(held) < 10_000  # nothing of the hidden states hangs on the predictions
-    assert peaks[1] < 3 * peaks[0] + 100_000
+    hidden, n_alive = [], []
+    hook = trained.model.encoder.register_forward_hook(
+        lambda _module, _args, output: hidden.append(weakref.ref(output.last_hidden_state))
+    )
+    try:
+        for _ in run_rows(trained.model, trained.rows(random_promoters(rng, 60)), token_budget=200):
+            n_alive.append(sum(one() is not None for one in hidden))
+    finally:
+        hook.remove()
+    assert len(n_alive) > 5
+    assert max(n_alive) == 0  # the head's outputs hold no hidden states, however many genes
 
 
 @pytest.mark.parametrize(
@@ -428,7 +426,7 @@ def test_sets_without_labels_or_parts(words, genes, caplog):
     empty[(genes.genes["part"] == "train").to_numpy()] = np.nan
     from dataclasses import replace
 
-    with pytest.raises(ValueError, match="none of 180 training promoters is left"):
+    with pytest.raises(ValueError, match="none of 96 training promoters is left"):
         fine_tune(config(), replace(genes, tpm_ST=empty), tokenizer=words, settings=ONE)
     only = genes.select("train")
     with caplog.at_level(logging.WARNING):
