@@ -193,6 +193,13 @@ class AlibiBertForMaskedLM(AlibiPreTrainedModel):
         hidden_BLD, _ = self.bert.encode(input_ids, attention_mask)
         return self.cls.predictions(hidden_BLD[chosen_BL])
 
+    def predict_at(
+        self, ids_BL: torch.Tensor, mask_BL: torch.Tensor, positions_N: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits [N, V] at places of the flattened batch, known beforehand: nothing is counted."""
+        hidden_BLD, _ = self.bert.encode(ids_BL, mask_BL)
+        return self.cls.predictions(hidden_BLD.flatten(0, 1).index_select(0, positions_N))
+
     def forward(
         self,
         input_ids: torch.Tensor,

@@ -3,8 +3,8 @@
 Rows are padded on the left and end at the TSS, so the last slot of a row always has the same
 position, in a batch of any width: what a sequence gives does not depend on what it is batched with.
 
-The files are plain RoBERTa (`model_type: roberta`): `transformers` alone loads the weights. Its own
-model would count positions from the left, so hand it `position_ids` from here, or use these classes.
+The files are plain RoBERTa (`model_type: roberta`): `transformers` alone loads the weights. Its
+own model would count positions from the left: hand it `position_ids`, or use these classes.
 
 Shapes: B rows, L ids of a padded row, N chosen tokens, D width, V vocabulary.
 """

@@ -14,12 +14,13 @@ must not stand in one ranking: there 2 bits is guessing, here a vocabulary holds
 words of a length (a fraction of the 7-mers), so that guessing among them costs less than 2, or more
 where the length is unknown; there each hidden base is judged alone, here the bases of a token
 together; there spans are hidden, here single tokens, whose visible neighbours tell that they did
-not merge with them. Across tokenizers compare gains over the `frequencies` baseline.
+not merge with them. Across tokenizers compare gains over the `frequencies` baseline, or judge the
+same hidden bases: `pretraining.shared_masks`.
 
 Letters: B rows, L positions, N masked tokens, V vocabulary, D width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,7 +29,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from genomelm_utils.models.alibi_bert import AlibiBertForMaskedLM
 from genomelm_utils.pretraining.token_masking import choose_tokens
 from genomelm_utils.tokenizers.bpe import MASK, N_SPECIAL, pad_batch, tokenize_codes
 
@@ -100,8 +100,18 @@ def freeze_tokens(
     return batches
 
 
+class MaskedModel(Protocol):
+    """A masked language model of tokens, such as ALiBi BERT or FloraBERT: a torch module."""
+
+    def predict_at(
+        self, ids_BL: torch.Tensor, mask_BL: torch.Tensor, positions_N: torch.Tensor
+    ) -> torch.Tensor:
+        """float[N, V] logits at places of the flattened batch."""
+        ...
+
+
 def token_bits(
-    model: AlibiBertForMaskedLM, batches: Sequence[FrozenTokens], bases_V: np.ndarray
+    model: MaskedModel, batches: Sequence[FrozenTokens], bases_V: np.ndarray
 ) -> dict[str, float]:
     """How well the model tells masked tokens; see the module's head for what is comparable.
 
@@ -111,27 +121,41 @@ def token_bits(
     Returns: `bits_per_base`, `bits_per_base_length_known`; of the masked tokens `loss`
         (cross-entropy in nats), `perplexity`, `accuracy`; `masked_tokens` and `masked_bases`.
     """
+    lengths_V = torch.as_tensor(bases_V)
+
+    def score(batch: FrozenTokens, logits_NV: torch.Tensor) -> torch.Tensor:
+        device = logits_NV.device
+        return sum_scores(logits_NV, batch.targets_N.to(device), lengths_V.to(device))
+
+    return summarise(torch.stack(score_batches(model, batches, score)))
+
+
+def score_batches(
+    model: MaskedModel,
+    batches: Sequence[FrozenTokens],
+    score: Callable[[FrozenTokens, torch.Tensor], torch.Tensor],
+) -> list[torch.Tensor]:
+    """`score(batch, logits at its masked tokens)` of every batch, in evaluation mode.
+
+    The model's mode is put back; gradients are off. Inputs go to the model's device.
+    """
     device, was_training = next(model.parameters()).device, model.training
-    lengths_V = torch.as_tensor(bases_V, device=device)
     model.eval()
     try:
         with torch.no_grad():
-            parts = [
-                _sum_scores(
-                    predict_masked(
-                        model,
+            return [
+                score(
+                    batch,
+                    model.predict_at(
                         batch.input_ids_BL.to(device),
                         batch.mask_BL.to(device),
                         batch.positions_N.to(device),
                     ),
-                    batch.targets_N.to(device),
-                    lengths_V,
                 )
                 for batch in batches
             ]
     finally:
         model.train(was_training)
-    return _summarise(torch.stack(parts))
 
 
 def token_baselines(
@@ -149,26 +173,18 @@ def token_baselines(
     for name, weights_V in (("uniform", np.ones(len(counts_V))), ("frequencies", counts_V + 1.0)):
         logits_V = torch.as_tensor(weights_V).log().masked_fill(lengths_V == 0, -torch.inf)
         logits_NV = logits_V.expand(len(targets_N), -1)
-        scores = _summarise(_sum_scores(logits_NV, targets_N, lengths_V)[None])
+        scores = summarise(sum_scores(logits_NV, targets_N, lengths_V)[None])
         rows.append({"baseline": name, **scores})
     return pd.DataFrame(rows)
 
 
-def predict_masked(
-    model: AlibiBertForMaskedLM,
-    ids_BL: torch.Tensor,
-    mask_BL: torch.Tensor,
-    positions_N: torch.Tensor,
-) -> torch.Tensor:
-    """float[N, V] logits at the masked tokens only, whose places need no count on the device."""
-    hidden_BLD, _ = model.bert.encode(ids_BL, mask_BL)
-    return model.cls.predictions(hidden_BLD.flatten(0, 1).index_select(0, positions_N))
-
-
-def _sum_scores(
+def sum_scores(
     logits_NV: torch.Tensor, targets_N: torch.Tensor, lengths_V: torch.Tensor
 ) -> torch.Tensor:
-    """float64[5] sums: nats, nats with the length known, right tokens, tokens, bases."""
+    """float64[5] sums: nats, nats with the length known, right tokens, tokens, bases.
+
+    lengths_V: bases of each token, on the device of the logits.
+    """
     logits_NV = logits_NV.float()
     lengths_N = lengths_V[targets_N]
     nats = F.cross_entropy(logits_NV, targets_N, reduction="sum")
@@ -180,7 +196,8 @@ def _sum_scores(
     return torch.stack([value.detach().cpu().double() for value in values])
 
 
-def _summarise(sums: torch.Tensor) -> dict[str, float]:
+def summarise(sums: torch.Tensor) -> dict[str, float]:
+    """The values of `token_bits` from rows of `sum_scores`, float64[batches, 5]."""
     nats, nats_known, n_right, n_tokens, n_bases = sums.sum(dim=0).tolist()
     loss = nats / n_tokens
     return {

@@ -109,6 +109,7 @@ def train_species(
     warmup_share: float = 0.1,
     weight_decay: float = 0.01,
     clip_norm: float = 1.0,
+    ema_decay: float = 0.0,
     mix_alpha: float = 1.0,
     n_valid_pairs: int = 512,
     monitor: str = "loss",
@@ -157,8 +158,8 @@ def train_species(
         layer_lr_factor: learning rate of the layers over that of the token embeddings.
         warmup_share: of each phase's steps, [0, 1).
         monitor: `loss` or `accuracy`, see `species_validation.validate_pairs`.
-        schedule, weight_decay, clip_norm, eval_every, save_every, log_every, keep, precision,
-            resume, progress: as in `training.loop.fit`, for each phase on its own.
+        schedule, weight_decay, clip_norm, ema_decay, eval_every, save_every, log_every, keep,
+            precision, resume, progress: as in `training.loop.fit`, for each phase on its own.
         same_species_negatives, soft_labels, partner_index, reference_views, precision "fp16", and
             phase_start "last_save": True or these words repeat what the released training does:
             pairs of a species as negatives, its loss of mixtures, labels counted per GPU, views
@@ -197,6 +198,7 @@ def train_species(
             **({"head.": head_lr_factor} if head_dim else {}),
         },
         "clip_norm": clip_norm,
+        "ema_decay": ema_decay,
         "eval_every": eval_every,
         "save_every": save_every,
         "log_every": log_every,

@@ -1,4 +1,6 @@
-"""Masked-language-model pretraining on byte-pair tokens, as DNABERT-2's: windows to a saved model.
+"""Masked-language-model pretraining on tokens that do not overlap: rows of ids to a saved model.
+
+`pretrain_alibi_mlm` is DNABERT-2's; FloraBERT's is in `tasks.promoter_mlm`.
 
 The bits it reports are those of `pretraining.token_bits`.
 
@@ -6,10 +8,10 @@ Letters: B rows, L positions, N masked tokens, V vocabulary, D width.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,8 +24,8 @@ from genomelm_utils.pretraining.token_bits import (
     MASKED_SHARE,
     MAX_TOKENS,
     FrozenTokens,
+    MaskedModel,
     Windows,
-    predict_masked,
     token_bits,
 )
 from genomelm_utils.pretraining.token_masking import mask_tokens_bert
@@ -34,13 +36,19 @@ from genomelm_utils.training.loop import FitResult, fit
 from genomelm_utils.training.prefetch import Batch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+SELECTED = ("best", "last")
+#: Rows `start` to `stop` of a step: int32 ids each. A pure function.
+RowFunction = Callable[[int, int, int], list[np.ndarray]]
+#: Rows of ids -> (ids_BL, mask_BL), such as `bpe.pad_batch` and `byte_bpe.pad_left`.
+PadFunction = Callable[[list[np.ndarray]], tuple[torch.Tensor, torch.Tensor]]
 
 
 class TokenMLMTask(nn.Module):
     """Cross-entropy of the masked tokens, for `training.loop.fit`."""
 
-    def __init__(self, model: AlibiBertForMaskedLM) -> None:
+    def __init__(self, model: MaskedModel) -> None:
         super().__init__()
         self.model = model
 
@@ -56,32 +64,34 @@ class TokenMLMTask(nn.Module):
         input_ids: int64[B, L]. attention_mask: bool[B, L]. positions: int64[N], masked tokens in
         the flattened batch. targets: int64[N], their true ids.
         """
-        logits_NV = predict_masked(self.model, input_ids, attention_mask, positions)
+        logits_NV = self.model.predict_at(input_ids, attention_mask, positions)
         return F.cross_entropy(logits_NV.float(), targets, reduction="sum"), len(targets)
 
 
-class TokenBatches:
-    """(step, micro) -> masked micro-batch of windows, a pure function for `training.loop.fit`.
+class RowBatches:
+    """(step, micro) -> masked micro-batch of rows, a pure function for `training.loop.fit`.
 
     A micro-batch holds the step's rows of its own number only, so that each of several processes
     cuts, tokenises and masks nothing but its share.
 
     Args:
-        windows: where rows come from. N in them is `[UNK]`, which is never masked.
+        rows: where rows come from. pad: how they become a batch.
         rows_per_step, micro_batches: rows of a step, and the pieces they are cut into.
-        max_tokens: ids of a row at most; longer windows are cut. seed: of the masks.
+        vocab_size: of the tokenizer, whose special tokens are 0..4, `MASK` 4 among them.
+        random_ids_R: as in `mask_tokens_bert`. seed: of the masks.
     Raises: ValueError when there are fewer rows than micro-batches.
     """
 
     def __init__(
         self,
-        windows: Windows,
-        tokenizer: "PreTrainedTokenizerFast",
+        rows: RowFunction,
+        pad: PadFunction,
         *,
+        vocab_size: int,
         rows_per_step: int,
         micro_batches: int = 1,
-        max_tokens: int = MAX_TOKENS,
         mask_share: float = MASKED_SHARE,
+        random_ids_R: torch.Tensor | None = None,
         seed: int = 0,
     ) -> None:
         if rows_per_step < micro_batches:
@@ -89,25 +99,25 @@ class TokenBatches:
                 f"rows_per_step is {rows_per_step}, expected at least one row for each of the "
                 f"{micro_batches} micro-batches"
             )
-        self.windows, self.tokenizer, self.max_tokens = windows, tokenizer, max_tokens
+        self.rows, self.pad, self.seed = rows, pad, seed
         self.cuts = np.arange(micro_batches + 1) * rows_per_step // micro_batches
-        self.mask_share, self.seed = mask_share, seed
+        self.masking = {
+            "mask_share": mask_share,
+            "mask_id": MASK,
+            "vocab_size": vocab_size,
+            "n_special": N_SPECIAL,
+            "random_ids_R": random_ids_R,
+        }
 
     def __call__(self, step: int, micro: int) -> Batch:
         """The tensors for `TokenMLMTask`, with `n_targets` and `n_tokens` (padding not counted)."""
-        rows = self.windows.pairs(step, int(self.cuts[micro]), int(self.cuts[micro + 1])).first
-        ids_BL, mask_BL = pad_batch(
-            tokenize_codes(self.tokenizer, rows, max_tokens=self.max_tokens)
+        ids_BL, mask_BL = self.pad(
+            self.rows(step, int(self.cuts[micro]), int(self.cuts[micro + 1]))
         )
         state = np.random.SeedSequence([self.seed, step, micro]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(state[0]))
         input_ids_BL, labels_BL = mask_tokens_bert(
-            ids_BL,
-            mask_BL,
-            generator=torch.Generator().manual_seed(int(state[0])),
-            mask_share=self.mask_share,
-            mask_id=MASK,
-            vocab_size=len(self.tokenizer),
-            n_special=N_SPECIAL,
+            ids_BL, mask_BL, generator=generator, **self.masking
         )
         positions_N = (labels_BL.flatten() != IGNORE).nonzero()[:, 0]
         return {
@@ -120,11 +130,33 @@ class TokenBatches:
         }
 
 
+class TokenBatches(RowBatches):
+    """`RowBatches` of windows cut into DNABERT-2's tokens; N in them is `[UNK]`, never masked.
+
+    windows: where rows come from. max_tokens: ids of a row at most; longer windows are cut.
+    options: as in `RowBatches`.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        tokenizer: "PreTrainedTokenizerFast",
+        *,
+        max_tokens: int = MAX_TOKENS,
+        **options: Any,
+    ) -> None:
+        def rows(step: int, start: int, stop: int) -> list[np.ndarray]:
+            codes = windows.pairs(step, start, stop).first
+            return tokenize_codes(tokenizer, codes, max_tokens=max_tokens)
+
+        super().__init__(rows, pad_batch, vocab_size=len(tokenizer), **options)
+
+
 @dataclass(frozen=True)
 class PretrainedTokens:
     """What a pretraining leaves: the model, its `fit`, and the folder `final` with both parts."""
 
-    model: AlibiBertForMaskedLM
+    model: "PreTrainedModel"
     fit: FitResult
     final: Path
 
@@ -182,9 +214,20 @@ def pretrain_alibi_mlm(
     )
     model = build_alibi_mlm(preset, len(tokenizer), seed)
     bases_V = token_bases(tokenizer)
-    result = fit(
-        TokenMLMTask(model),
+    return fit_tokens(
+        model,
         batches,
+        tokenizer,
+        folder=folder,
+        evaluate=lambda task: token_bits(task.model, validation, bases_V),
+        monitor="bits_per_base",
+        settings={
+            "preset": preset,
+            "max_tokens": max_tokens,
+            "mask_share": mask_share,
+            "rows_per_step": rows_per_step,
+            "windows": hash_content(np.concatenate(windows.pairs(0, 0, 1).first).tobytes()),
+        },
         steps=steps,
         micro_batches=micro_batches,
         peak_lr=peak_lr,
@@ -193,27 +236,50 @@ def pretrain_alibi_mlm(
         betas=betas,
         eps=eps,
         clip_norm=clip_norm,
-        folder=folder,
-        evaluate=lambda task: token_bits(task.model, validation, bases_V),
         eval_every=eval_every,
         save_every=save_every,
         log_every=log_every,
         keep=keep,
         resume=resume,
         seed=seed,
-        monitor="bits_per_base",
         precision=precision,
         compile_model=compile_model,
-        settings={
-            "preset": preset,
-            "max_tokens": max_tokens,
-            "mask_share": mask_share,
-            "rows_per_step": rows_per_step,
-            "tokenizer": _hash(repr(sorted(tokenizer.get_vocab().items())).encode()),
-            "windows": _hash(np.concatenate(windows.pairs(0, 0, 1).first).tobytes()),
-        },
         progress=progress,
     )
+
+
+def fit_tokens(
+    model: "PreTrainedModel",
+    batches: RowBatches,
+    tokenizer: "PreTrainedTokenizerFast",
+    *,
+    folder: Path,
+    settings: dict[str, Any],
+    select: str = "last",
+    **options: Any,
+) -> PretrainedTokens:
+    """Train a masked language model of tokens; model and tokenizer lie in `folder/final`.
+
+    model: has `predict_at` (`token_bits.MaskedModel`). settings: of the caller, which a resume has
+        to share; the tokenizer's words are added. options: of `training.loop.fit`.
+    select: 'last' keeps the weights after the last step, 'best' those of the best checkpoint (which
+        needs `monitor`).
+    Raises: ValueError for another `select`; as `training.loop.fit`.
+    """
+    if select not in SELECTED:
+        raise ValueError(f"select is {select!r}, expected one of: {', '.join(SELECTED)}")
+    words = hash_content(repr(sorted(tokenizer.get_vocab().items())).encode())
+    result = fit(
+        TokenMLMTask(model),
+        batches,
+        folder=folder,
+        settings={**settings, "tokenizer": words},
+        **options,
+    )
+    if select == "best" and result.best_checkpoint:
+        with hide_bars():
+            best = type(model).from_pretrained(result.best_checkpoint)
+        model.load_state_dict(best.state_dict())
     final = Path(folder) / "final"
     accelerator = open_accelerator()
     if accelerator.is_main_process:
@@ -235,6 +301,6 @@ def build_alibi_mlm(preset: str, vocab_size: int, seed: int) -> AlibiBertForMask
         return AlibiBertForMaskedLM(config)
 
 
-def _hash(content: bytes) -> str:
-    """Another tokenizer or other windows are noticed on resuming."""
+def hash_content(content: bytes) -> str:
+    """A short hash: another tokenizer or other rows are noticed on resuming."""
     return hashlib.sha256(content).hexdigest()[:16]

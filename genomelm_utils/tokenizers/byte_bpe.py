@@ -88,7 +88,8 @@ def train_byte_bpe(
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=letters,
         limit_alphabet=len(letters),
-        max_token_length=max_token_bases,
+        # the library's limit is exclusive
+        max_token_length=max_token_bases + 1 if max_token_bases else None,
         show_progress=False,
     )
     backend.train_from_iterator(iter(texts), trainer)
@@ -371,6 +372,11 @@ def _wrap(backend: "Tokenizer", truncate: str, max_tokens: int) -> "PreTrainedTo
         padding_side="left",
         truncation_side="left" if truncate == "corrected" else "right",
         clean_up_tokenization_spaces=False,
-        **{"bos_token": bos, "cls_token": bos, "eos_token": eos, "sep_token": eos},
-        **{"pad_token": pad, "unk_token": unk, "mask_token": mask},
+        bos_token=bos,
+        cls_token=bos,
+        eos_token=eos,
+        sep_token=eos,
+        pad_token=pad,
+        unk_token=unk,
+        mask_token=mask,
     )

@@ -6,7 +6,7 @@
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from torch import nn
 
 from genomelm_utils.training import checkpoint as ckpt
 from genomelm_utils.training import distributed, optim
+from genomelm_utils.training.average import AveragedWeights
 from genomelm_utils.training.device import PHASES, PhaseClock, autocast
 from genomelm_utils.training.history import History
 from genomelm_utils.training.prefetch import Prefetcher, split_counts
@@ -57,8 +58,9 @@ class Training:
     """The parts of one `fit`; each phase of a step is one short method.
 
     `model` is `task` wrapped for several processes, `call` is `model`, compiled or not. `lr_at`
-    gives the learning rate of a step; `hyper` is what a resume must agree on; `sign` is -1 where a
-    higher `monitor` is better.
+    gives the learning rate of a step, and that of groups that start later; `hyper` is what a resume
+    must agree on; `sign` is -1 where a higher `monitor` is better. An `average` stands in for the
+    weights where they are judged and saved.
     """
 
     task: nn.Module
@@ -67,7 +69,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     accelerator: "Accelerator"
     precision: str
-    lr_at: Callable[[int], float]
+    lr_at: Callable[..., float]
     clip_norm: float
     seed: int
     micro_batches: int
@@ -78,6 +80,7 @@ class Training:
     monitor: str | None
     sign: float
     patience: int | None
+    average: AveragedWeights | None = None
     progress: Progress = field(default_factory=Progress)
     window: Window = field(default_factory=Window)
     description: dict[str, Any] = field(default_factory=dict)
@@ -108,6 +111,8 @@ class Training:
             ckpt.check_settings(state["settings"], self.hyper, path)
             ckpt.load_weights(path, self.task, state)
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.average:
+                self.average.resume(state["average"])
             self.progress, rows = Progress(**state["progress"]), state["history"]
             logger.info("resumed from %s", path)
         self.history = History(self.folder, rows, main=main)
@@ -191,11 +196,16 @@ class Training:
         parameters = [p for p in self.task.parameters() if p.requires_grad]
         limit = self.clip_norm or float("inf")
         self.window.grad_norms.append(nn.utils.clip_grad_norm_(parameters, limit))
-        optim.set_lr(self.optimizer, self.lr_at(step))
+        optim.set_lr(self.optimizer, lambda delay: self.lr_at(step, delay))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update()
 
     # ---- evaluation, history, checkpoints
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return self.average.in_place() if self.average else nullcontext()
 
     def evaluate_before_first_step(self) -> None:
         """The row of step 0: what the model is worth before any update."""
@@ -254,7 +264,7 @@ class Training:
         values: dict[str, float] | None = None
         if self.accelerator.is_main_process:
             self.task.eval()
-            with torch.no_grad(), autocast(self.device, self.precision):
+            with self._averaged(), torch.no_grad(), autocast(self.device, self.precision):
                 found = self.evaluate(self.task)
             values = {f"valid_{name}": float(value) for name, value in found.items()}
         values = distributed.share_from_main(self.accelerator, values)
@@ -293,8 +303,10 @@ class Training:
                 "progress": vars(self.progress),
                 "history": self.history.rows,
                 "settings": self.hyper,
+                **({"average": self.average.state_dict()} if self.average else {}),
             }
-            ckpt.save_checkpoint(self.folder, self.progress.step, self.task, state)
+            with self._averaged():
+                ckpt.save_checkpoint(self.folder, self.progress.step, self.task, state)
             ckpt.prune_checkpoints(self.folder, self.keep, self.progress.best_step)
         self.accelerator.wait_for_everyone()
         self.clock.enter("other")

@@ -17,6 +17,7 @@ from torch import nn
 
 from genomelm_utils.training import checkpoint as ckpt
 from genomelm_utils.training import distributed, optim
+from genomelm_utils.training.average import AveragedWeights
 from genomelm_utils.training.device import choose_precision, matmul_precision
 from genomelm_utils.training.engine import EvaluateFunction, Training
 from genomelm_utils.training.prefetch import BatchFunction, Prefetcher
@@ -56,8 +57,12 @@ def fit(
     weight_decay: float = 0.01,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
+    optimizer: str = "adamw",
+    cooldown_steps: int = optim.COOLDOWN_STEPS,
     lr_scales: Mapping[str, float] | None = None,
+    lr_delays: Mapping[str, int] | None = None,
     clip_norm: float = 1.0,
+    ema_decay: float = 0.0,
     folder: Path | None = None,
     evaluate: EvaluateFunction | None = None,
     eval_every: int = 0,
@@ -88,10 +93,16 @@ def fit(
         batches: (step, micro) -> CPU tensors plus the int `n_targets` (and `n_tokens`, if known):
             a pure function. Integers are not handed to the task. Called from a background thread.
         steps: updates. peak_lr: the factor of `schedule`, one of `optim.SCHEDULES` ('linear',
-            'constant', 'cosine'), with `warmup_steps`.
+            'constant', 'cosine', 'cosine_restarts', 'plateau'), with `warmup_steps`;
+            cooldown_steps: of 'plateau'.
         micro_batches: per step, over all processes; micro-batch m belongs to process m % world.
         weight_decay: not applied to biases and LayerNorm weights. clip_norm: 0 does not clip.
+        optimizer: 'adamw' or 'lamb' (`training.lamb`).
         lr_scales: prefix of parameter names -> factor on the learning rate, such as {'head.': 100}.
+        lr_delays: prefix -> updates by which its schedule begins later, the rate being 0 before;
+            `training.unfreezing` gives both for progressive unfreezing.
+        ema_decay: of a moving average of the weights (`training.average`), which then is what is
+            evaluated, saved and left in the task; 0: none.
         folder: for `history.csv`, `tensorboard/`, `checkpoints/`; None writes nothing.
         evaluate: called at step 0, every `eval_every` steps (0: never between) and at the end, by
             the main process only; its values become the columns `valid_<name>`.
@@ -124,10 +135,20 @@ def fit(
         "clip_norm": clip_norm,
         "seed": seed,
         "precision": used,
+        **({"optimizer": optimizer} if optimizer != "adamw" else {}),
+        **({"cooldown_steps": cooldown_steps} if schedule == "plateau" else {}),
         **({"lr_scales": dict(lr_scales)} if lr_scales else {}),
+        **({"lr_delays": dict(lr_delays)} if lr_delays else {}),
+        **({"ema_decay": ema_decay} if ema_decay else {}),
         **(settings or {}),
     }
-    lr_factor = optim.get_schedule(schedule)
+    lr_factor = optim.get_schedule(schedule, cooldown_steps)
+
+    def lr_at(step: int, delay: int = 0) -> float:
+        if step < delay:
+            return 0.0
+        return peak_lr * lr_factor(step - delay, warmup_steps, steps - delay)
+
     with ExitStack() as stack:
         stack.enter_context(_borrow(task, accelerator.device))
         stack.enter_context(matmul_precision(used))
@@ -137,12 +158,18 @@ def fit(
             task=task,
             model=model,
             call=torch.compile(model) if compile_model else model,
-            optimizer=optim.build_adamw(
-                task, weight_decay=weight_decay, betas=betas, eps=eps, lr_scales=lr_scales
+            optimizer=optim.build_optimizer(
+                optimizer,
+                task,
+                weight_decay=weight_decay,
+                betas=betas,
+                eps=eps,
+                lr_scales=lr_scales,
+                lr_delays=lr_delays,
             ),
             accelerator=accelerator,
             precision=used,
-            lr_at=lambda step: peak_lr * lr_factor(step, warmup_steps, steps),
+            lr_at=lr_at,
             clip_norm=clip_norm,
             seed=seed,
             micro_batches=micro_batches,
@@ -153,6 +180,7 @@ def fit(
             monitor=monitor,
             sign=-1.0 if higher_is_better else 1.0,
             patience=patience,
+            average=AveragedWeights(task.parameters(), ema_decay) if ema_decay else None,
         )
         training.start(resume)
         stack.callback(training.history.close)
@@ -174,6 +202,8 @@ def fit(
                     bar.set_postfix_str(training.record(due_eval))
                 if due_save or training.wants_save():
                     training.save()
+        if training.average:
+            training.average.use()
         return _result(training)
 
 

@@ -1,13 +1,19 @@
-"""AdamW as BERT uses it, and learning-rate schedules as pure functions of the step."""
+"""AdamW as BERT uses it or LAMB, and learning-rate schedules as pure functions of the step."""
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
+from genomelm_utils.training.lamb import Lamb
+
 #: A schedule: (step, warmup_steps, total_steps) -> factor in [0, 1] on the peak learning rate.
 Schedule = Callable[[int, int, int], float]
+
+RESTARTS = 4  # Source: FloraBERT, released `training.py`
+COOLDOWN_STEPS = 2000  # Source: FloraBERT, released config.yaml
 
 
 def linear_warmup_decay(step: int, warmup: int, total: int) -> float:
@@ -39,17 +45,44 @@ def cosine_warmup_decay(step: int, warmup: int, total: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * done))
 
 
+def cosine_restarts(step: int, warmup: int, total: int) -> float:
+    """Rise linearly from 0 over `warmup` updates, then four half cosines from 1 down to 0.
+
+    Source: Loshchilov & Hutter 2017 (arXiv:1608.03983); transformers'
+    `get_cosine_with_hard_restarts_schedule_with_warmup` with FloraBERT's four cycles.
+    """
+    if step < warmup:
+        return step / warmup
+    done = (step - warmup) / max(1, total - warmup)
+    return 0.5 * (1.0 + math.cos(math.pi * (RESTARTS * done % 1.0))) if done < 1 else 0.0
+
+
+def plateau(step: int, warmup: int, total: int, cooldown: int = COOLDOWN_STEPS) -> float:
+    """Rise linearly over `warmup` updates, stay at 1, fall linearly to 0 in the last `cooldown`.
+
+    Where the two overlap the lower counts. Source: FloraBERT, released `training.py`.
+    """
+    rise = step / warmup if step < warmup else 1.0
+    fall = (total - step) / cooldown if step > total - cooldown else 1.0
+    return max(0.0, min(rise, fall))
+
+
 SCHEDULES: dict[str, Schedule] = {
     "linear": linear_warmup_decay,
     "constant": warmup_constant,
     "cosine": cosine_warmup_decay,
+    "cosine_restarts": cosine_restarts,
+    "plateau": plateau,
 }
+OPTIMIZERS = ("adamw", "lamb")
 
 
-def get_schedule(name: str) -> Schedule:
-    """The schedule of that name; ValueError names the choices."""
+def get_schedule(name: str, cooldown: int = COOLDOWN_STEPS) -> Schedule:
+    """The schedule of that name; ValueError names the choices. cooldown: of 'plateau' only."""
     if name not in SCHEDULES:
         raise ValueError(f"unknown schedule {name!r}, expected one of: {', '.join(SCHEDULES)}")
+    if name == "plateau" and cooldown != COOLDOWN_STEPS:
+        return lambda step, warmup, total: plateau(step, warmup, total, cooldown)
     return SCHEDULES[name]
 
 
@@ -78,48 +111,98 @@ def build_adamw(
     betas: tuple[float, float],
     eps: float,
     lr_scales: Mapping[str, float] | None = None,
+    lr_delays: Mapping[str, int] | None = None,
 ) -> torch.optim.AdamW:
     """Fused AdamW over the trainable parameters; `set_lr` gives the rate before every update.
 
-    lr_scales: prefix of parameter names -> factor on the learning rate, 1 for all others; of
-        several prefixes that fit, the longest counts.
+    lr_scales, lr_delays: see `parameter_groups`. Raises: as that.
+    """
+    groups = parameter_groups(model, weight_decay, lr_scales, lr_delays)
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, fused=True)
+
+
+def build_optimizer(
+    name: str,
+    model: nn.Module,
+    *,
+    weight_decay: float,
+    betas: tuple[float, float],
+    eps: float,
+    lr_scales: Mapping[str, float] | None = None,
+    lr_delays: Mapping[str, int] | None = None,
+) -> torch.optim.Optimizer:
+    """'adamw', see `build_adamw`, or 'lamb' over the same groups; ValueError for another name."""
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer is {name!r}, expected one of: {', '.join(OPTIMIZERS)}")
+    settings = {"betas": betas, "eps": eps}
+    if name == "adamw":
+        return build_adamw(
+            model,
+            weight_decay=weight_decay,
+            lr_scales=lr_scales,
+            lr_delays=lr_delays,
+            **settings,
+        )
+    return Lamb(parameter_groups(model, weight_decay, lr_scales, lr_delays), lr=0.0, **settings)
+
+
+def parameter_groups(
+    model: nn.Module,
+    weight_decay: float,
+    lr_scales: Mapping[str, float] | None = None,
+    lr_delays: Mapping[str, int] | None = None,
+) -> list[dict[str, Any]]:
+    """The trainable parameters by decay (none on biases and LayerNorm), factor and delay.
+
+    Args:
+        lr_scales: prefix of parameter names -> factor on the learning rate, 1 for all others; of
+            several prefixes that fit, the longest counts.
+        lr_delays: prefix -> updates for which its rate is 0, and by which its schedule is late.
     Raises: ValueError when nothing is trainable, or a prefix fits no trainable parameter.
     """
-    scales = scale_by_name(model, lr_scales or {})
+    scales = value_by_name(model, lr_scales or {}, 1.0, "lr_scales")
+    delays = value_by_name(model, lr_delays or {}, 0, "lr_delays")
     groups = [
         {
-            "params": [p for p in parameters if scales[id(p)] == scale],
+            "params": [p for p in parameters if (scales[id(p)], delays[id(p)]) == (scale, delay)],
             "weight_decay": decay,
             "lr_scale": scale,
+            "lr_delay": delay,
         }
         for parameters, decay in zip(split_decay(model), (weight_decay, 0.0), strict=True)
         for scale in sorted(set(scales.values()))
+        for delay in sorted(set(delays.values()))
     ]
     groups = [group for group in groups if group["params"]]
     if not groups:
         raise ValueError("the model has no trainable parameter: expected one with requires_grad")
-    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, fused=True)
+    return groups
 
 
-def scale_by_name(model: nn.Module, lr_scales: Mapping[str, float]) -> dict[int, float]:
-    """The factor on the learning rate of each trainable parameter, by its `id`.
+def value_by_name(
+    model: nn.Module, by_prefix: Mapping[str, float], default: float, what: str
+) -> dict[int, float]:
+    """The value of each trainable parameter, by its `id`; the longest fitting prefix counts.
 
     Raises: ValueError for a prefix that fits no trainable parameter.
     """
     names = {name: id(p) for name, p in model.named_parameters() if p.requires_grad}
-    scales = dict.fromkeys(names.values(), 1.0)
-    for prefix in sorted(lr_scales, key=len):
+    values = dict.fromkeys(names.values(), default)
+    for prefix in sorted(by_prefix, key=len):
         fitting = [name for name in names if name.startswith(prefix)]
         if not fitting:
             raise ValueError(
-                f"lr_scales names {prefix!r}, expected the start of a trainable parameter's name; "
+                f"{what} names {prefix!r}, expected the start of a trainable parameter's name; "
                 f"found parameters such as {', '.join(list(names)[:3]) or 'none'}"
             )
-        scales |= {names[name]: float(lr_scales[prefix]) for name in fitting}
-    return scales
+        values |= {names[name]: type(default)(by_prefix[prefix]) for name in fitting}
+    return values
 
 
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every parameter group this learning rate times its own factor."""
+def set_lr(optimizer: torch.optim.Optimizer, lr_after: Callable[[int], float]) -> None:
+    """Give every parameter group its own factor times the learning rate of its own delay.
+
+    lr_after: delay in updates -> learning rate of this update for a group so late.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
+        group["lr"] = lr_after(group.get("lr_delay", 0)) * group.get("lr_scale", 1.0)

@@ -20,9 +20,9 @@ def make_rows(n_rows: int = 300, n_tokens: int = 200) -> tuple[torch.Tensor, tor
     return ids_BL, ids_BL != PAD
 
 
-def mask(ids_BL, mask_BL, seed: int = 1, mask_share: float = 0.15):
+def mask(ids_BL, mask_BL, seed: int = 1, mask_share: float = 0.15, **options):
     generator = torch.Generator().manual_seed(seed)
-    sizes = {"mask_id": MASK, "vocab_size": V, "n_special": N_SPECIAL}
+    sizes = {"mask_id": MASK, "vocab_size": V, "n_special": N_SPECIAL, **options}
     return mask_tokens_bert(ids_BL, mask_BL, generator=generator, mask_share=mask_share, **sizes)
 
 
@@ -78,3 +78,17 @@ def test_a_share_out_of_range(share: float) -> None:
             mask_share=share,
             n_special=N_SPECIAL,
         )
+
+
+def test_random_tokens_come_from_the_ids_given() -> None:
+    ids_BL, mask_BL = make_rows()
+    before = ids_BL.clone()
+    for allowed in (torch.tensor([9, 11, 150]), torch.arange(V)):
+        input_ids_BL, labels_BL = mask(ids_BL, mask_BL, random_ids_R=allowed)
+        asked_BL = labels_BL != IGNORE
+        seen, true = input_ids_BL[asked_BL], labels_BL[asked_BL]
+        random = seen[(seen != MASK) & (seen != true)]
+        assert set(random.tolist()) <= set(allowed.tolist())
+        assert (int(random.min()) < N_SPECIAL) == (len(allowed) == V)
+        assert torch.equal(labels_BL != IGNORE, mask(ids_BL, mask_BL)[1] != IGNORE)
+    assert torch.equal(ids_BL, before)

@@ -12,6 +12,7 @@ from genomelm_utils.training.device import PhaseClock, autocast, choose_precisio
 from genomelm_utils.training.distributed import own_micro_batches
 from genomelm_utils.training.optim import (
     build_adamw,
+    build_optimizer,
     cosine_warmup_decay,
     get_schedule,
     linear_warmup_decay,
@@ -36,12 +37,15 @@ def test_cosine_schedule_by_hand():
     assert get_schedule("cosine") is cosine_warmup_decay
 
 
-@pytest.mark.parametrize("name", ["linear", "cosine"])
+@pytest.mark.parametrize("name", ["linear", "cosine", "cosine_restarts"])
 def test_schedule_is_that_of_transformers(name):
-    from transformers import get_scheduler
+    from transformers import get_cosine_with_hard_restarts_schedule_with_warmup, get_scheduler
 
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = get_scheduler(name, optimizer, num_warmup_steps=5, num_training_steps=20)
+    if name == "cosine_restarts":
+        scheduler = get_cosine_with_hard_restarts_schedule_with_warmup(optimizer, 5, 20, 4)
+    else:
+        scheduler = get_scheduler(name, optimizer, num_warmup_steps=5, num_training_steps=20)
     factor = get_schedule(name)
     for step in range(20):
         assert scheduler.get_last_lr()[0] == pytest.approx(factor(step, 5, 20))
@@ -53,6 +57,18 @@ def test_constant_schedule():
     assert [warmup_constant(step, 2, 9) for step in (0, 1, 2, 8)] == [0, 0.5, 1, 1]
     assert warmup_constant(0, 0, 9) == 1
     assert get_schedule("constant") is warmup_constant
+
+
+def test_plateau_schedule():
+    """Golden fact 10 of CornBERT: w = 200, c = 2000, N = 10000."""
+    for factor in (get_schedule("plateau"), get_schedule("plateau", 2000)):
+        found = [factor(step, 200, 10_000) for step in (0, 100, 200, 5000, 8000, 9000, 10_000)]
+        assert found == [0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
+    short = get_schedule("plateau", 4)
+    assert [short(step, 2, 8) for step in (1, 2, 4, 5, 6, 7, 8, 9)] == [
+        *(0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0)
+    ]
+    assert [short(step, 6, 8) for step in (3, 5, 6, 7)] == [0.5, 0.75, 0.5, 0.25]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +115,7 @@ def test_learning_rates_by_prefix_the_longest_counts():
     scales = {"scale": 100.0, "model.bert.": 0.5, "model.bert.embeddings.": 0.1}
     settings = {"weight_decay": 0.01, "betas": (0.9, 0.98), "eps": 1e-6}
     adamw = build_adamw(task, **settings, lr_scales=scales)
-    set_lr(adamw, 2.0)
+    set_lr(adamw, lambda delay: 2.0)
     rates = {id(p): group["lr"] for group in adamw.param_groups for p in group["params"]}
     decays = {id(p): g["weight_decay"] for g in adamw.param_groups for p in g["params"]}
     for name, parameter in task.named_parameters():
@@ -110,6 +126,32 @@ def test_learning_rates_by_prefix_the_longest_counts():
         assert decays[id(parameter)] == (0.0 if exempt else 0.01)
     with pytest.raises(ValueError, match=r"lr_scales names 'hat\.', expected the start of a"):
         build_adamw(task, **settings, lr_scales={"hat.": 2.0})
+
+
+@pytest.mark.parametrize("name", ["adamw", "lamb"])
+def test_groups_that_start_later(name):
+    task = ToyTask()
+    settings = {"weight_decay": 0.01, "betas": (0.9, 0.98), "eps": 1e-6}
+    late = {"model.bert.": 3, "model.bert.embeddings.": 5}
+    optimizer = build_optimizer(
+        name, task, **settings, lr_scales={"model.bert.": 0.5}, lr_delays=late
+    )
+    set_lr(optimizer, lambda delay: {0: 1.0, 3: 0.2, 5: 0.0}[delay])
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    decays = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    for key, parameter in task.named_parameters():
+        rate = 0.1 if key.startswith("model.bert.") else 1.0
+        rate = 0.0 if key.startswith("model.bert.embeddings.") else rate
+        assert rates[id(parameter)] == pytest.approx(rate), key
+        exempt = key.endswith("bias") or "LayerNorm" in key
+        assert decays[id(parameter)] == (0.0 if exempt else 0.01)
+    with pytest.raises(ValueError, match=r"lr_delays names 'hat\.', expected the start of a"):
+        build_optimizer(name, task, **settings, lr_delays={"hat.": 2})
+
+
+def test_unknown_optimizer():
+    with pytest.raises(ValueError, match="optimizer is 'sgd', expected one of: adamw, lamb"):
+        build_optimizer("sgd", ToyTask(), weight_decay=0.0, betas=(0.9, 0.98), eps=1e-6)
 
 
 def test_released_fp16_is_autocast_without_scaling():
