@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from genomelm_utils.models.expression_heads import ExpressionModel
 from genomelm_utils.tasks.embedding import TOKEN_BUDGET
 from genomelm_utils.tasks.expression_rows import TokenRows, epoch_batches
 from genomelm_utils.tasks.label_transform import LabelTransform
-from genomelm_utils.tasks.regression_groups import layerwise_scales
 from genomelm_utils.tasks.regression_inputs import (
     Prepared,
     RegressionSettings,
@@ -35,6 +34,11 @@ from genomelm_utils.tasks.regressor import Regressor, to_device, write_beside
 from genomelm_utils.tasks.windows import batch_by_length
 from genomelm_utils.training import checkpoint as ckpt
 from genomelm_utils.training.loop import FitResult, fit
+from genomelm_utils.training.unfreezing import (
+    freeze_parameters,
+    layerwise_scales,
+    plan_unfreezing,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -120,7 +124,7 @@ def train(
         {**asdict(settings), "seed": seed},
     )  # fmt: skip
     task = RegressionTask(regressor, frozen=settings.freeze == "encoder")
-    start = copy_state(model)
+    rates, start = learning_rates(task, settings), copy_state(model)
     n_batches = -(-len(prepared.train_rows) // settings.batch_size)
     steps = planned_steps(
         len(prepared.train_rows), settings.batch_size, settings.epochs, settings.accumulate
@@ -142,11 +146,12 @@ def train(
         steps=steps,
         micro_batches=settings.accumulate,
         peak_lr=settings.peak_lr,
+        optimizer=settings.optimizer,
         schedule=settings.schedule,
         warmup_steps=steps // 10 if settings.warmup_steps is None else settings.warmup_steps,
         weight_decay=settings.weight_decay,
         clip_norm=settings.clip_norm,
-        lr_scales=layerwise_scales(model, settings.layer_decay),
+        **rates,
         folder=None if folder is None else Path(folder),
         evaluate=validation,
         eval_every=max(1, n_batches // settings.accumulate),
@@ -160,6 +165,25 @@ def train(
     )
     restore_best(task, start, result, validation)
     return replace(regressor, history=result.history)
+
+
+def learning_rates(task: "RegressionTask", settings: RegressionSettings) -> dict[str, Any]:
+    """`lr_scales` and `lr_delays` for `fit`; parameters that are never trained lose their gradient.
+
+    Layer-wise decay or progressive unfreezing, or neither: everything learns at one rate.
+    """
+    if settings.unfreeze_groups:
+        plan = plan_unfreezing(
+            task,
+            n_groups=settings.unfreeze_groups,
+            delay_steps=settings.unfreeze_delay,
+            groups=settings.unfreeze_rule,
+        )
+        freeze_parameters(task, plan.frozen)
+        return {"lr_scales": plan.lr_scales, "lr_delays": plan.lr_delays}
+    if settings.layer_decay != 1:
+        return {"lr_scales": layerwise_scales(task, settings.layer_decay)}
+    return {}
 
 
 def planned_steps(n_rows: int, batch_size: int, epochs: int, accumulate: int) -> int:

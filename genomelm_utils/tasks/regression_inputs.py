@@ -21,14 +21,16 @@ from genomelm_utils.models.expression_heads import (
 from genomelm_utils.tasks.embedding_models import load_encoder
 from genomelm_utils.tasks.expression_rows import TokenRows, pooled_ids, tokenise_rows
 from genomelm_utils.tasks.label_transform import LabelTransform
-from genomelm_utils.tasks.regression_groups import FREEZE
 from genomelm_utils.tasks.regression_modes import Mode
 from genomelm_utils.tasks.regressor import longest_row, padding_side
+from genomelm_utils.training.unfreezing import DELAY_STEPS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
+
+FREEZE = ("none", "encoder")
 
 Source = str | Path | PreTrainedModel | PretrainedConfig
 FLORA_SPECIAL = {"<s>": 0, "</s>": 1, "<pad>": 2}  # Source: released tokenizer of FloraBERT
@@ -42,10 +44,14 @@ class RegressionSettings:
     see `build_expression_model`. max_ids, truncate: see `tokenise_rows`. missing: 'reference' drops
     every row with a missing label instead of masking the label. start_at_mean: biases of the last
     layer start at the training means (released: at 0).
-    epochs, batch_size (rows), accumulate (batches per update). warmup_steps: None = a tenth.
-    layer_decay: see `layerwise_scales`. freeze: 'encoder' trains pooling and head alone (a probe),
-    with the encoder as in use, without its dropout. patience: stop after so many epochs in a row
-    without a lower validation loss.
+    epochs, batch_size (rows), accumulate (batches per update). optimizer, schedule, clip_norm, ...:
+    those of `training.loop.fit`. warmup_steps: None = a tenth. layer_decay: factor on the learning
+    rate from layer to layer. unfreeze_groups: progressive unfreezing in so many groups of layers,
+    each `unfreeze_delay` updates after the one above it, with schedule 'constant'; 0 = all learn
+    from the start. unfreeze_rule: 'reference' trains the first tensor of the head alone and no
+    embeddings. Both: `training.unfreezing`. freeze: 'encoder' trains pooling and head alone (a
+    probe), with the encoder as in use, without its dropout. patience: stop after so many epochs in
+    a row without a lower validation loss.
     """
 
     mode: Mode = field(default_factory=Mode)
@@ -62,11 +68,15 @@ class RegressionSettings:
     batch_size: int = 64
     accumulate: int = 1
     peak_lr: float = 1e-3
+    optimizer: str = "adamw"
     schedule: str = "linear"
     warmup_steps: int | None = None
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     layer_decay: float = 1.0
+    unfreeze_groups: int = 0
+    unfreeze_delay: int = DELAY_STEPS
+    unfreeze_rule: str = "corrected"
     freeze: str = "none"
     patience: int | None = None
 
@@ -75,11 +85,46 @@ class RegressionSettings:
             raise ValueError(f"missing is {self.missing!r}, expected {' or '.join(RULES)}")
         if self.freeze not in FREEZE:
             raise ValueError(f"freeze is {self.freeze!r}, expected {' or '.join(FREEZE)}")
-        if self.freeze == "encoder" and self.layer_decay != 1:
-            raise ValueError("layer_decay needs layers that learn, but freeze is 'encoder'")
+        chosen = {
+            "freeze 'encoder'": self.freeze == "encoder",
+            "layer_decay below 1": self.layer_decay != 1,
+            "unfreeze_groups above 0": self.unfreeze_groups > 0,
+        }
+        if sum(chosen.values()) > 1:
+            names = " and ".join(name for name, is_chosen in chosen.items() if is_chosen)
+            raise ValueError(f"{names} contradict each other, expected one of them")
+        if self.unfreeze_groups and self.schedule != "constant":
+            raise ValueError(
+                f"unfreeze_groups needs schedule 'constant', found {self.schedule!r}: groups that "
+                "start late would have little left of a falling rate"
+            )
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+
+_REFERENCE = {
+    "dropout_rule": "reference",
+    "mask_rule": "reference",
+    "truncate": "reference",
+    "missing": "reference",
+    "start_at_mean": False,
+    "optimizer": "lamb",
+    "schedule": "constant",
+    "warmup_steps": 200,
+    "weight_decay": 0.0,
+    "clip_norm": 10.0,
+}
+#: Fine-tuning as published. Source: 'repository' released config.yaml and `finetune.py`; 'preprint'
+#: Levy et al. 2022 (rs-1927200/v1), whose "5^-5" is read as 5e-5.
+PUBLISHED = {
+    "repository": RegressionSettings(
+        epochs=3, batch_size=64, accumulate=10, peak_lr=1e-3, **_REFERENCE
+    ),
+    "preprint": RegressionSettings(
+        epochs=25, batch_size=64, accumulate=10, peak_lr=5e-5, **_REFERENCE
+    ),
+}
 
 
 @dataclass(frozen=True)

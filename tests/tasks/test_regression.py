@@ -1,6 +1,7 @@
 """Fine-tuning on expression: it learns, masks, repeats, resumes, and is used as it was trained."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,6 @@ from expression_toy import TISSUES, config, expression_set, random_promoters, to
 from transformers import BertConfig
 
 from genomelm_utils.models.alibi_bert import alibi_config
-from genomelm_utils.models.expression_heads import ExpressionModel
 from genomelm_utils.models.florabert import FloraBertForMaskedLM, build_flora_mlm
 from genomelm_utils.tasks.label_transform import LabelTransform
 from genomelm_utils.tasks.regression import (
@@ -18,18 +18,15 @@ from genomelm_utils.tasks.regression import (
     RegressionTask,
     fine_tune,
     fine_tune_seeds,
+    learning_rates,
     planned_steps,
     prepare,
     train,
 )
-from genomelm_utils.tasks.regression_groups import (
-    freeze_unnamed,
-    layer_names,
-    layerwise_scales,
-    unfreezing_groups,
-)
+from genomelm_utils.tasks.regression_inputs import PUBLISHED
 from genomelm_utils.tasks.regression_modes import MODES, Mode
 from genomelm_utils.tasks.regressor import (
+    Regressor,
     load_regressor,
     predict_fasta,
     predict_mean,
@@ -264,16 +261,72 @@ def test_frozen_encoder_stays_as_it_was(words, genes):
     assert task.model.head.training
 
 
+def fake_task(words, **changes) -> RegressionTask:
+    from genomelm_utils.tasks.regression_inputs import build_model
+
+    model = build_model(config(**changes), words, RegressionSettings(), TISSUES, seed=0)
+    return RegressionTask(Regressor(model, words, LabelTransform(TISSUES), Mode(), 64))
+
+
+def group_of(name: str, by_prefix: dict[str, float]) -> float | None:
+    fitting = [prefix for prefix in by_prefix if name.startswith(prefix)]
+    assert len(fitting) <= 1, name
+    return by_prefix[fitting[0]] if fitting else None
+
+
 def test_layers_learn_at_their_own_rates(words):
-    model = fake_model(words, num_hidden_layers=3)
-    scales = layerwise_scales(model, 0.5)
-    assert scales["model.encoder.encoder.layer.2."] == 0.5
-    assert scales["model.encoder.encoder.layer.0."] == 0.125
-    assert scales["model.encoder.embeddings.word_embeddings.weight"] == 0.0625
-    assert not any(name.startswith("model.head") for name in scales)
-    assert layerwise_scales(model, 1.0) == {}
-    with pytest.raises(ValueError, match=r"layer_decay is 1\.5, expected a factor in"):
-        layerwise_scales(model, 1.5)
+    task = fake_task(words, num_hidden_layers=3)
+    assert learning_rates(task, RegressionSettings()) == {}
+    scales = learning_rates(task, RegressionSettings(layer_decay=0.5))["lr_scales"]
+    for name, _ in task.named_parameters():
+        expected = {"model.head": None, "model.enco": 0.0625}[name[:10]]
+        if ".layer." in name:
+            expected = 0.5 ** (3 - int(name.split(".layer.")[1][0]))
+        assert group_of(name, scales) == expected, name
+    with pytest.raises(ValueError, match="factor is -1, expected in"):
+        learning_rates(task, RegressionSettings(layer_decay=-1))
+
+
+def test_unfreezing_holds_embeddings_and_the_whole_head_once(words):
+    settings = RegressionSettings(unfreeze_groups=3, unfreeze_delay=500, schedule="constant")
+    task = fake_task(words, num_hidden_layers=6)
+    rates = learning_rates(task, settings)
+    for name, parameter in task.named_parameters():
+        depth = 0 if name.startswith("model.head") else 3
+        if ".layer." in name:
+            depth = 3 - int(name.split(".layer.")[1][0]) // 2
+        assert group_of(name, rates["lr_delays"]) == (500 * depth or None), name
+        assert group_of(name, rates["lr_scales"]) == (0.5**depth if depth else None), name
+        assert parameter.requires_grad
+    reference = RegressionSettings(
+        unfreeze_groups=3, schedule="constant", unfreeze_rule="reference"
+    )
+    learning_rates(task, reference)
+    learns = [n for n, p in task.named_parameters() if p.requires_grad and ".layer." not in n]
+    assert learns == ["model.head.dense1.weight"]
+
+
+def test_unfreezing_reaches_the_optimiser(words, genes):
+    masked_lm = build_flora_mlm(config(), seed=3)
+    for delay, moved in ((1000, False), (2, True)):
+        settings = RegressionSettings(
+            epochs=1, batch_size=16, unfreeze_groups=1, unfreeze_delay=delay, schedule="constant",
+            warmup_steps=1,
+        )  # fmt: skip
+        found = fine_tune(masked_lm, genes, tokenizer=words, settings=settings)
+        same = [
+            torch.equal(found.model.encoder.state_dict()[name], value)
+            for name, value in masked_lm.roberta.state_dict().items()
+        ]
+        assert all(same) is not moved
+
+
+def test_lamb_is_an_option(words, genes):
+    lamb = RegressionSettings(epochs=2, batch_size=8, peak_lr=1e-2, optimizer="lamb")
+    losses = fine_tune(config(), genes, tokenizer=words, settings=lamb).history["valid_loss"]
+    assert losses.min() < losses.iloc[0]
+    with pytest.raises(ValueError, match="optimizer is 'sgd', expected one of: adamw, lamb"):
+        fine_tune(config(), genes, tokenizer=words, settings=RegressionSettings(optimizer="sgd"))
 
 
 def test_layer_decay_reaches_the_optimiser(words, genes):
@@ -282,37 +335,6 @@ def test_layer_decay_reaches_the_optimiser(words, genes):
     found = fine_tune(model, genes, tokenizer=words, settings=nearly_still)
     for name, value in model.roberta.state_dict().items():
         assert torch.allclose(found.model.encoder.state_dict()[name], value, atol=1e-6)
-
-
-def fake_model(words, **changes) -> ExpressionModel:
-    from genomelm_utils.tasks.regression_inputs import build_model
-
-    return build_model(config(**changes), words, RegressionSettings(), TISSUES, seed=0)
-
-
-def test_unfreezing_groups_hold_everything_once(words):
-    model = fake_model(words, num_hidden_layers=6)
-    groups = unfreezing_groups(model, 3)
-    assert len(groups) == 4
-    for name, _ in model.named_parameters():
-        holders = [g for g, group in enumerate(groups) if f"model.{name}".startswith(tuple(group))]
-        assert len(holders) == 1, name
-        if name.startswith("head."):
-            assert holders == [3]
-        if "embeddings" in name:
-            assert holders == [0]
-    assert groups[1] == ["model.encoder.encoder.layer.2.", "model.encoder.encoder.layer.3."]
-    assert freeze_unnamed(model, groups) == []
-    reference = unfreezing_groups(model, 3, "reference")
-    frozen = freeze_unnamed(model, reference)
-    assert reference[-1] == ["model.head.dense1.weight"]
-    assert {"head.dense1.bias", "head.output.weight"} <= set(frozen)
-    assert "encoder.embeddings.word_embeddings.weight" in frozen
-    assert all(p.requires_grad == (n not in frozen) for n, p in model.named_parameters())
-    with pytest.raises(ValueError, match="unfreeze_groups is 7, expected 1 to 6"):
-        unfreezing_groups(model, 7)
-    with pytest.raises(ValueError, match="groups is 'old', expected corrected or reference"):
-        unfreezing_groups(model, 3, "old")
 
 
 @pytest.mark.parametrize("kind", ["bert", "alibi"])
@@ -329,7 +351,6 @@ def test_other_encoders_and_tokenizers(genes, kind, pooling):
     found = fine_tune(source, genes, tokenizer=words, settings=settings)
     sequences = genes.genes["sequence"].tolist()[:8]
     assert np.allclose(found.predict(sequences)[3], found.predict(sequences[3:4])[0], atol=1e-5)
-    assert len(layer_names(found.model)[1]) == 1
 
 
 def test_released_florabert_counts_positions_as_released(words, genes, tmp_path):
@@ -373,6 +394,16 @@ def test_labels_may_be_standardised_and_gaps_are_used(words, genes):
     assert np.abs(near - far).max() > 1e-4
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_settings_train(words, genes, name):
+    short = replace(PUBLISHED[name], epochs=2, batch_size=4, accumulate=3, warmup_steps=2)
+    found = fine_tune(config(), genes, tokenizer=words, settings=short)
+    assert found.model.encoder.config.hidden_dropout_prob == 0.2
+    assert (found.truncate, found.model.config.mask_rule) == ("reference", "reference")
+    assert found.history["lr"].iloc[-1] == PUBLISHED[name].peak_lr
+    assert np.isfinite(found.predict(genes.genes["sequence"].tolist()[:3])).all()
+
+
 def test_published_number_of_steps():
     assert planned_steps(500_000, 64, 3, 10) == 2343
     assert planned_steps(3, 64, 1, 10) == 1
@@ -412,7 +443,11 @@ def test_wrong_input_says_what_is_wrong(words, genes, change, message):
     [
         ({"missing": "old"}, "missing is 'old', expected corrected or reference"),
         ({"freeze": "all"}, "freeze is 'all', expected none or encoder"),
-        ({"freeze": "encoder", "layer_decay": 0.5}, "layer_decay needs layers that learn"),
+        (
+            {"freeze": "encoder", "layer_decay": 0.5},
+            "freeze 'encoder' and layer_decay below 1 contradict each other",
+        ),
+        ({"unfreeze_groups": 2}, "unfreeze_groups needs schedule 'constant', found 'linear'"),
         ({"epochs": 0}, "epochs is 0, expected at least 1"),
     ],
 )
@@ -424,8 +459,6 @@ def test_wrong_settings_say_what_is_wrong(options, message):
 def test_sets_without_labels_or_parts(words, genes, caplog):
     empty = genes.tpm_ST.copy()
     empty[(genes.genes["part"] == "train").to_numpy()] = np.nan
-    from dataclasses import replace
-
     with pytest.raises(ValueError, match="none of 96 training promoters is left"):
         fine_tune(config(), replace(genes, tpm_ST=empty), tokenizer=words, settings=ONE)
     only = genes.select("train")
