@@ -55,7 +55,9 @@ def evaluate(
     specific_*: of label minus gene mean against prediction minus gene mean, over genes measured in
     two or more tissues: what is left when a gene's overall level, which all tissues share, is
     taken out. Intervals: percentile bootstrap over whole clusters, the same resamples for every
-    method; `mean` is the score of the rows as they are. n: labels counted.
+    method; `mean` is the score of the rows as they are. n: labels counted. r2 cannot be below 0, so
+    neither can its interval, and resamples lie above the score where that is small: whether there
+    is any signal is told by R2, rho or skill.
 
     Args:
         tpm_ST: measured expression, NaN = not measured.

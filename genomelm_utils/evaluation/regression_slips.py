@@ -99,14 +99,17 @@ def explain_pooled_column(y_ST: np.ndarray, p_ST: np.ndarray) -> pd.DataFrame:
 
 def describe_pooled_column(table: pd.DataFrame) -> str:
     """A sentence on the table of `explain_pooled_column`."""
-    r2 = table.set_index("case")["r2"]
+    r2 = {
+        case: "not defined" if np.isnan(value) else f"{value:.3f}"
+        for case, value in zip(table["case"], table["r2"], strict=True)
+    }
     return (
-        f"Pooled over all tissues these predictions have r2 {r2['pooled']:.3f}, about the mean of "
-        f"the tissues ({r2['mean of tissues']:.3f}), because tissue means alone explain "
-        f"{r2['tissue means']:.4f} of the variance of the labels. With predictions flattened by "
-        f"tissue and labels by gene the same predictions score {r2['misaligned']:.3f}; a constant "
-        f"has no correlation at all ({r2['one constant']:.3f}). A pooled r2 of .000 beside "
-        "tissues above it says that numbers were lined up wrongly, or that 0 was written for NaN."
+        f"Pooled over all tissues these predictions have r2 {r2['pooled']}; the mean of the tissues "
+        f"is {r2['mean of tissues']}, and tissue means alone give {r2['tissue means']}, the share "
+        "of the variance of labels between tissues. Flattened by tissue, with labels flattened by "
+        f"gene, the same predictions score {r2['misaligned']}; r2 of one constant is "
+        f"{r2['one constant']}. So a pooled r2 of .000 beside tissues clearly above it says that "
+        "numbers were lined up wrongly, or that 0 was written for NaN."
     )
 
 

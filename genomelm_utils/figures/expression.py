@@ -26,7 +26,10 @@ LOOKS = {
     "scratch": (OKABE_ITO["vermilion"], "^"),
     "untrained": (OKABE_ITO["vermilion"], "^"),
     "tissue_mean": ("#B0B0B0", "_"),
-    "bow": ("#6E6E6E", "x"),
+    "bow2": ("#A8A8A8", "x"),
+    "bow3": ("#8A8A8A", "+"),
+    "bow4": ("#6C6C6C", "1"),
+    "bow5": ("#4E4E4E", "2"),
     "kmer_ridge": ("#333333", "D"),
     "binned_kmer_ridge": ("#333333", "d"),
     "motif_ridge": ("#999933", "p"),
@@ -239,7 +242,7 @@ def plot_table1(table: pd.DataFrame, ax: Axes) -> Axes:
         if not here and model.startswith("BOW"):
             colour = next(greys)
         bars = np.vstack([rows["mean"] - rows["low"], rows["high"] - rows["mean"]]).clip(min=0)
-        marker = "x" if here and marker == "x" else marker if here else "o"
+        marker = marker if here else "o"
         x = rows["tissue"].map(place) + shift
         ax.errorbar(
             x, rows["mean"], yerr=bars if here else None, ls="none", color=colour, marker=marker,
