@@ -104,8 +104,8 @@ def describe_pooled_column(table: pd.DataFrame) -> str:
         for case, value in zip(table["case"], table["r2"], strict=True)
     }
     return (
-        f"Pooled over all tissues these predictions have r2 {r2['pooled']}; the mean of the tissues "
-        f"is {r2['mean of tissues']}, and tissue means alone give {r2['tissue means']}, the share "
+        f"Pooled over all tissues these predictions have r2 {r2['pooled']}, in the mean of the "
+        f"tissues {r2['mean of tissues']}; tissue means alone give {r2['tissue means']}, the share "
         "of the variance of labels that lies between tissues. Flattened by tissue, with labels "
         f"flattened by gene, the same predictions score {r2['misaligned']}; r2 of one constant is "
         f"{r2['one constant']}. So a pooled r2 of .000 beside tissues clearly above it says that "
