@@ -166,11 +166,18 @@ def ready_encoder(model: PreTrainedModel, place: torch.device, precision: str) -
 
     The model's mode and device are put back on leaving.
     """
+    with ready_model(model, place, precision):
+        yield encoder_of(model)
+
+
+@contextmanager
+def ready_model(model: PreTrainedModel, place: torch.device, precision: str) -> Iterator[None]:
+    """As `ready_encoder`, for the whole model with its head."""
     home, training = model.device, model.training
     try:
-        encoder = encoder_of(model.to(place).eval())
+        model.to(place).eval()
         with torch.inference_mode(), matmul_precision(precision), autocast(place, precision):
-            yield encoder
+            yield
     finally:
         model.to(home).train(training)
 
