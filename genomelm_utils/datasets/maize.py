@@ -15,7 +15,7 @@ import pandas as pd
 from genomelm_utils.datasets.derive import read_content
 from genomelm_utils.datasets.expression_scale import invert_scale, recognise_scale
 from genomelm_utils.datasets.expression_set import ExpressionSet, make_genes
-from genomelm_utils.datasets.expression_tables import RunTable, read_runs
+from genomelm_utils.datasets.expression_tables import RunTable, TissueTable, read_runs
 from genomelm_utils.datasets.species import read_tsv
 
 logger = logging.getLogger(__name__)
@@ -109,6 +109,29 @@ def read_nam_promoters(folder: str | Path) -> tuple[ExpressionSet, pd.DataFrame]
     tpm_ST = invert_scale(values_ST[~lost], NAM_SCALE).astype(np.float32)
     found = ExpressionSet(genes, NAM_TISSUES, tpm_ST, "TPM")
     return found, skipped.reset_index(drop=True).astype(object)
+
+
+def read_nam_tables(folder: str | Path) -> list[TissueTable]:
+    """The values of the maize promoters as the file has them (logs), one table per line.
+
+    For checks of quality: `read_nam_promoters` undoes the logs. Genes of no known line are left out
+    (it names them). Raises as it does.
+    """
+    folder = Path(folder)
+    path = folder / "merged_seq_genex.csv.gz"
+    table = _read_csv(path, (*NAM_COLUMNS, *NAM_TISSUES))
+    values_ST = _to_numbers(table, NAM_TISSUES, path)
+    metadata = read_nam_metadata(folder)
+    line_of = dict(zip(metadata["gene_prefix"], metadata["cultivar"], strict=True))
+    line_S = table["gene_id"].str[:PREFIX_LETTERS].map(line_of)
+    n_runs_T = np.zeros(len(NAM_TISSUES), dtype=np.int64)  # not told by the file
+    return [
+        TissueTable(
+            line, tuple(table["gene_id"].iloc[rows]), NAM_TISSUES, values_ST[rows], n_runs_T,
+            str(path),
+        )
+        for line, rows in line_S.groupby(line_S, sort=False).indices.items()
+    ]  # fmt: skip
 
 
 def check_nam_tables(folder: str | Path) -> pd.DataFrame:
