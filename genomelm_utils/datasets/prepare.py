@@ -1,5 +1,5 @@
-"""What notebook 01 makes ready: a store of bases, labelled sets, or both with known truth; or a
-set of genomes split by species."""
+"""What notebook 01 makes ready: a store of bases, labelled sets, or both with known truth; a
+set of genomes split by species; or promoters with the expression of their genes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +10,11 @@ import pandas as pd
 
 from genomelm_utils.datasets.audit import read_folder, read_published_sets
 from genomelm_utils.datasets.labelled import LabelledSet, read_labelled
+from genomelm_utils.datasets.prepare_expression import (
+    SIMULATED,
+    PreparedExpression,
+    prepare_expression,
+)
 from genomelm_utils.datasets.species import (
     GenomeSet,
     build_genome_set,
@@ -28,7 +33,7 @@ from genomelm_utils.sequences.simulate import (
 )
 from genomelm_utils.sequences.simulate_species import simulate_species
 
-KINDS = ("simulate", "genome", "fewshot", "tables", "species")
+KINDS = ("simulate", "genome", "fewshot", "tables", "species", "expression")
 WINDOW_BP = 1000
 SPECIES_WINDOW_BP = 5000  # about the length of the contigs that species are told apart by
 BLOCK_WINDOWS = 4096  # windows counted at a time: bounds the temporary arrays
@@ -43,7 +48,8 @@ _WORD_COLUMNS = ["ngram", "motif", "n_planted"]
 class Prepared:
     """What a run of 01 holds: a store, labelled sets by name, the truth where it is simulated.
 
-    genomes: all genomes, split by species; `store` then holds those to train on.
+    genomes: all genomes, split by species; `store` then holds those to train on. expression:
+    promoters, clustered and split.
     """
 
     store: BaseStore | None = None
@@ -51,6 +57,7 @@ class Prepared:
     truth: pd.DataFrame | None = None
     planted_words: pd.DataFrame | None = None
     genomes: GenomeSet | None = None
+    expression: PreparedExpression | None = None
 
 
 def prepare(
@@ -67,6 +74,9 @@ def prepare(
     species_bp: int = 100_000,
     n_train: int = 48,
     together: Sequence[str] = (),
+    expression_set: str = SIMULATED,
+    split: str = "corrected",
+    n_families: int = 160,
 ) -> Prepared:
     """The data of one run of 01, under `folder`.
 
@@ -74,7 +84,9 @@ def prepare(
     `test.tsv`) with known truth; `genome` builds `store/` from FASTA files; `fewshot` reads the
     published few-shot sets; `tables` reads labelled tables of one's own, or folders of them;
     `species` splits genomes by species (`species/`, and `store/` of what may be trained on): those
-    of `files`, of which one is the table of species, or simulated ones where there are no files.
+    of `files`, of which one is the table of species, or simulated ones where there are no files;
+    `expression` reads the set `expression_set` from the one folder of `files`, or simulates
+    `n_families` families of promoters, clusters and splits them (`expression/`).
     n_species, species_bp: of simulated species. n_train, together: see `split_species`.
 
     Raises ValueError for another kind, and for a genome or tables without files.
@@ -92,8 +104,12 @@ def prepare(
             raise ValueError("kind is tables, but `files` is empty; name tables or folders of them")
         return Prepared(sets=dict(named for path in files for named in _read_tables(path).items()))
     if kind == "species":
-        split = {"n_train": n_train, "together": together, "seed": seed}
-        return _prepare_species(folder, files, n_species, species_bp, split)
+        of_species = {"n_train": n_train, "together": together, "seed": seed}
+        return _prepare_species(folder, files, n_species, species_bp, of_species)
+    if kind == "expression":
+        source = _find_folder(files)
+        options = {"seed": seed, "split": split, "n_families": n_families}
+        return Prepared(expression=prepare_expression(expression_set, folder, source, **options))
     genome_rng, sets_rng = np.random.default_rng(seed).spawn(2)
     genome = simulate_genome(genome_rng, n_bases=n_bases)
     store = store_from_codes(
@@ -142,6 +158,14 @@ def _find_genomes(files: Sequence[Path]) -> tuple[pd.DataFrame, list[Path]]:
     if not found:
         raise ValueError(f"none of the genome files that {tables[0]} names is among `files`")
     return table, found
+
+
+def _find_folder(files: Sequence[Path]) -> Path | None:
+    """The one folder that was named, or None without any."""
+    if len(files) > 1 or not all(path.is_dir() for path in files):
+        names = ", ".join(str(path) for path in files)
+        raise ValueError(f"kind is expression, but `files` is {names}; expected one folder or none")
+    return files[0] if files else None
 
 
 def _read_tables(path: Path) -> dict[str, LabelledSet]:

@@ -16,6 +16,11 @@ from genomelm_utils.datasets import maize
 from genomelm_utils.datasets.cluster_splits import split_promoters
 from genomelm_utils.datasets.expression_controls import make_simulated_set
 from genomelm_utils.datasets.expression_join import split_lines
+from genomelm_utils.datasets.expression_profiles import (
+    base_composition,
+    expression_values,
+    tissue_correlations,
+)
 from genomelm_utils.datasets.expression_quality import check_expression
 from genomelm_utils.datasets.expression_set import NO_PART, PARTS, ExpressionSet
 from genomelm_utils.datasets.expression_tables import mean_of_replicates
@@ -28,7 +33,7 @@ from genomelm_utils.sequences.clusters import (
     link_clusters,
     write_clusters,
 )
-from genomelm_utils.sequences.simulate_expression import simulate_expression
+from genomelm_utils.sequences.simulate_expression import MOTIFS, simulate_expression
 
 SIMULATED, NAM = "simulated", "nam"
 EXPRESSION_SETS = (SIMULATED, NAM, *maize.CORE_TABLES)
@@ -44,7 +49,7 @@ class PreparedExpression:
     in front. skipped: gene_id, reason. parts: part, n_promoters, share, n_clusters. leaks: see
     `find_leaks`. repeats: one row, see `count_repeats`, with the clusters' engine and reason.
     ceiling: see `noise_ceiling`. truth: planted motifs of simulated promoters, else None; effects:
-    what each adds to ln(TPM + 1), a column per tissue.
+    motif, first_bp and last_bp of its places, what it adds to ln(TPM + 1) in each tissue.
     """
 
     promoters: ExpressionSet
@@ -90,6 +95,7 @@ def prepare_expression(
         promoters, truth = make_simulated_set(made, seed=seed), made.truth
         effects = pd.DataFrame(made.effects_MT, columns=list(made.tissues))
         effects.insert(0, "motif", made.motif_names)
+        effects = planted_places(truth).merge(effects, on="motif", validate="one_to_one")
         reason = "families of paralogs, known"
         if split == "reference":
             promoters = _split(promoters, promoters.genes["cluster"].to_numpy(), split, seed)
@@ -109,6 +115,17 @@ def prepare_expression(
     return PreparedExpression(
         promoters, findings, skipped, parts, leaks, repeats, ceiling, truth, effects
     )
+
+
+def planted_places(truth: pd.DataFrame) -> pd.DataFrame:
+    """Where each motif was planted: motif, first_bp, last_bp (of its bases), furthest first.
+
+    truth: of `simulate_expression`, with its `MOTIFS`.
+    """
+    widths = {one.motif.name: len(one.motif.consensus) for one in MOTIFS}
+    places = truth.groupby("motif")["distance_bp"].agg(first_bp="min", last_bp="max").reset_index()
+    places["last_bp"] += places["motif"].map(widths) - 1
+    return places.sort_values("first_bp", ignore_index=True)
 
 
 def read_published(name: str, source: Path | None) -> tuple[ExpressionSet, pd.DataFrame]:
@@ -182,6 +199,27 @@ def count_parts(promoters: ExpressionSet) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def composition_by_place(promoters: ExpressionSet) -> pd.DataFrame:
+    """Base composition by distance from the TSS, in bins of about a hundredth of the span."""
+    codes = [encode(text) for text in promoters.genes["sequence"]]
+    span_bp = int(promoters.lengths_bp.max())
+    bin_bp = max(1, span_bp // 100)
+    return base_composition(codes, promoters.genes["gap_bp"], span_bp=span_bp, bin_bp=bin_bp)
+
+
+def tabulate_labels(promoters: ExpressionSet) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(tissue and value of every label ln(x + 1), correlations of tissues)."""
+    labels_ST = np.log1p(promoters.tpm_ST)
+    values = expression_values(labels_ST, promoters.tissues)
+    return values, tissue_correlations(labels_ST, promoters.tissues)
+
+
+def name_labels(promoters: ExpressionSet) -> str:
+    """What the labels are called on an axis, such as ln(TPM + 1)."""
+    unit = promoters.unit if promoters.unit in ("TPM", "FPKM") else "x"
+    return f"ln({unit} + 1)"
 
 
 def describe_prepared(prepared: PreparedExpression) -> str:

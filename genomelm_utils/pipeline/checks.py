@@ -38,12 +38,26 @@ def checked_names(check: Callable[..., Iterator[Problem]]) -> list[str]:
 
 
 def check_data(
-    *, kind: str, files: list[str], n_species: int, n_train: int, together: list[str], **_: Any
+    *,
+    kind: str,
+    files: list[str],
+    n_species: int,
+    n_train: int,
+    together: list[str],
+    expression_set: str,
+    split: str,
+    **_: Any,
 ) -> Iterator[Problem]:
     """Contradictions of 01_data."""
     wanted = {"genome": "FASTA files", "tables": "labelled tables, or folders of them"}
     if kind in wanted and not files:
         yield "files", f"{wanted[kind]}: kind is {kind}"
+    if kind == "expression":
+        if (expression_set == "simulated") == bool(files):
+            wanted = "[]" if files else "the folder of the set"
+            yield "files", f"{wanted}: expression_set is {expression_set}"
+        if split == "published" and expression_set != "nam":
+            yield "split", f"corrected or reference: {expression_set} has no published parts"
     if kind != "species":
         if together:
             yield "together", f"[]: kind is {kind}, which has no species"

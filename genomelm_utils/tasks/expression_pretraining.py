@@ -179,3 +179,9 @@ def describe_bits(bits: pd.DataFrame) -> str:
     if gain > 0:
         return f"{told}: {verdict} {100 * gain / composition:.1f} % of them beyond composition."
     return f"{told}: {verdict} composition."
+
+
+def describe_cut(tokens: pd.DataFrame) -> str:
+    """A sentence: how many promoters lose distal bases by the last tokenizer of the table."""
+    share = tokens["cut_share"].iloc[-1]
+    return f"{100 * share:.1f} % of the promoters are longer than a row and lose their distal end."
