@@ -29,6 +29,7 @@ SMALL = {
         "n_species": 4,
         "species_kbp": 40,
         "n_train": 2,
+        "n_families": 24,
     },
     "02_pmi_ranking": {"n_max": 8},
     "03_tokenizers": {"ks": [3, 6], "sample_mbp": 0.2, "bpe_vocab": 64, "bpe_mbp": 0.1},
@@ -41,6 +42,17 @@ SMALL = {
         "valid_rows": 16,
     },
     "05_fewshot": {"shots": [5], "draws": 1, "max_test": 40},
+    "07_expression": {
+        "vocab": 40,
+        "preset": "nano",
+        "pretrain_steps": 6,
+        "rows_per_step": 8,
+        "epochs": 1,
+        "baselines": ["tissue_mean", "kmer_ridge"],
+        "flip_ks": [3],
+        "flip_span_bp": 60,
+        "flip_promoters": 2,
+    },
     "09_species_pretraining": {
         "lengths_bp": [200],
         "steps": 4,
@@ -69,6 +81,7 @@ RUNS = {
     "00_environment/default",
     "01_data/simulated",
     "01_data/species",
+    "01_data/promoters",
     "02_pmi_ranking/default",
     "03_tokenizers/default",
     "03_tokenizers/species",
@@ -78,6 +91,7 @@ RUNS = {
     "04_pretraining/genemask_reference",
     "05_fewshot/promoter",
     "05_fewshot/splice",
+    "07_expression/default",
     "09_species_pretraining/default",
     "10_clustering_binning/default",
     "13_figures/default",
@@ -89,6 +103,7 @@ SPECIES = {"09_species_pretraining/default", "10_clustering_binning/default"}
 PRETRAINING = {name for name in RUNS if name.startswith("04")}
 #: Tables with a header alone: nothing is dropped from a simulated set, one draw has no pair.
 MAY_BE_EMPTY = {"dropped", "defects", "overlaps", "paired", "skipped", "fewshot_skipped"}
+MAY_BE_EMPTY |= {"skipped_genes", "pretraining_sets"}
 
 
 @dataclass(frozen=True)

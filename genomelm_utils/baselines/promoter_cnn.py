@@ -57,6 +57,9 @@ class PromoterCnn(nn.Module):
         bases = torch.arange(N_BASES, device=codes_BL.device)
         hot_BNL = (codes_BL[:, None, :] == bases[:, None]).to(self.first.weight.dtype)
         found_BCL = functional.relu(self.norm(self.first(hot_BNL)))
+        # where there is no base nothing is found: otherwise bias and norm fill the padding, and a
+        # promoter's prediction depends on how wide its batch is
+        found_BCL = found_BCL * (codes_BL < N_BASES)[:, None, :]
         found_BCP = functional.max_pool1d(found_BCL, POOL_BP)
         found_BCP = functional.relu(self.second(found_BCP))
         weight_BGP = self._stretches(codes_BL, gap_B, found_BCP.shape[-1]).to(found_BCP.dtype)

@@ -108,6 +108,14 @@ def test_shipped_profiles_pass(name):
             "01_data/simulated.files is [], expected labelled tables, or folders of them",
         ),
         (
+            ["01_data/promoters.expression_set=nam"],
+            "01_data/promoters.files is [], expected the folder of the set: expression_set is nam",
+        ),
+        (
+            ["01_data/promoters.split=published"],
+            "01_data/promoters.split is 'published', expected corrected or reference",
+        ),
+        (
             ["01_data/species.n_train=54"],
             "01_data/species.n_train is 54, expected below n_species (54): some have to be left",
         ),
