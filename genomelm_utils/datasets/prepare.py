@@ -76,7 +76,7 @@ def prepare(
     together: Sequence[str] = (),
     expression_set: str = SIMULATED,
     split: str = "corrected",
-    n_families: int = 160,
+    n_families: int = 360,
 ) -> Prepared:
     """The data of one run of 01, under `folder`.
 

@@ -38,6 +38,9 @@ from genomelm_utils.sequences.simulate_expression import MOTIFS, simulate_expres
 SIMULATED, NAM = "simulated", "nam"
 EXPRESSION_SETS = (SIMULATED, NAM, *maize.CORE_TABLES)
 SPLITS = ("corrected", "reference", "published")
+# Many families rather than many relatives: only families are independent of each other. The second
+# line lacks a tissue, as lines of the published tables do.
+SIMULATION = {"max_paralogs": 2, "n_lines": 2, "n_missing": 1}
 FOLDER = "expression"  # of a run of 01: where the set lies
 
 
@@ -70,8 +73,8 @@ def prepare_expression(
     *,
     seed: int,
     split: str = "corrected",
-    n_families: int = 160,
-    promoter_bp: int = 250,
+    n_families: int = 360,
+    promoter_bp: int = 200,
 ) -> PreparedExpression:
     """The set `name` (one of `EXPRESSION_SETS`) under `folder`, in `expression/`.
 
@@ -91,7 +94,8 @@ def prepare_expression(
     if name == SIMULATED:
         if split == "published":
             raise ValueError("split is published, but simulated promoters have none of their own")
-        made = simulate_expression(rng, n_families=n_families, length_bp=promoter_bp, n_missing=1)
+        sizes = {"n_families": n_families, "length_bp": promoter_bp, **SIMULATION}
+        made = simulate_expression(rng, **sizes)
         promoters, truth = make_simulated_set(made, seed=seed), made.truth
         effects = pd.DataFrame(made.effects_MT, columns=list(made.tissues))
         effects.insert(0, "motif", made.motif_names)

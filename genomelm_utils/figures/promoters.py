@@ -51,7 +51,7 @@ def describe_base_composition(table: pd.DataFrame, near_bp: int = 100) -> str:
             told.append(f"{100 * np.average(gc[chosen], weights=weight[chosen]):.1f} % {name}")
     richest = (wide["A"] + wide["T"]).idxmax()
     return (
-        f"GC is {' and '.join(told)} (up to {weight.max():,} promoters per place). A and T are "
+        f"GC is {' and '.join(told)} (up to {weight.max():,} bases per place). A and T are "
         f"most frequent together at {richest} bp: {100 * (1 - gc[richest]):.1f} %."
     )
 

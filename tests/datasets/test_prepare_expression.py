@@ -68,7 +68,7 @@ def test_reference_split_deals_families_otherwise(tmp_path):
 def test_the_sentence_holds_the_numbers_of_the_tables(made):
     prepared = made[1]
     told = describe_prepared(prepared)
-    assert f"{len(prepared.promoters):,} promoters of 3 lines" in told
+    assert f"{len(prepared.promoters):,} promoters of 2 lines" in told
     assert "0 pairs of equal or similar promoters cross it" in told
     ceiling = prepared.ceiling.set_index("tissue").loc["mean", "ceiling"]
     assert f"r2 ends at {ceiling:.2f}" in told
@@ -77,7 +77,7 @@ def test_the_sentence_holds_the_numbers_of_the_tables(made):
 def test_profiles_cover_the_whole_promoter_and_all_labels(made):
     promoters = made[1].promoters
     bases = composition_by_place(promoters)
-    assert bases["distance_bp"].between(-250, -1).all()
+    assert bases["distance_bp"].between(-200, -1).all()
     assert bases.groupby("distance_bp")["share"].sum().round(6).eq(1).all()
     values, correlations = tabulate_labels(promoters)
     assert len(values) == np.isfinite(promoters.tpm_ST).sum()

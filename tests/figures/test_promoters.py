@@ -150,7 +150,7 @@ def test_few_tissues_are_named_on_the_map_and_many_numbered(ax):
 
 def test_sentences_are_computed_from_the_numbers():
     assert "GC is 4" in promoters.describe_base_composition(COMPOSITION)
-    assert "up to 50 promoters per place" in promoters.describe_base_composition(COMPOSITION)
+    assert "up to 50 bases per place" in promoters.describe_base_composition(COMPOSITION)
     assert promoters.describe_expression_quantiles(QUANTILES).startswith("3 tissues; the median")
     ridges = promoters.describe_expression_ridges(VALUES)
     spread = LABELS.std(0, ddof=1)
