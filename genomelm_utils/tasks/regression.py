@@ -160,6 +160,7 @@ def train(
         resume=resume,
         monitor=None if validation is None else "loss",
         patience=settings.patience,
+        precision=settings.precision,
         settings={"regression": regressor.settings, "transform": transform.as_dict()},
         progress=progress,
     )

@@ -52,6 +52,7 @@ class RegressionSettings:
     embeddings. Both: `training.unfreezing`. freeze: 'encoder' trains pooling and head alone (a
     probe), with the encoder as in use, without its dropout. patience: stop after so many epochs in
     a row without a lower validation loss.
+    precision: of `training.loop.fit`; 'fp16' is what the released code trains with.
     """
 
     mode: Mode = field(default_factory=Mode)
@@ -79,6 +80,7 @@ class RegressionSettings:
     unfreeze_rule: str = "corrected"
     freeze: str = "none"
     patience: int | None = None
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         if self.missing not in RULES:

@@ -46,7 +46,7 @@ def test_findings_name_the_tissue_that_one_line_lacks(made):
 def test_planted_places_end_with_the_motifs_last_base():
     truth = pd.DataFrame({"motif": ["TATA-box"] * 2, "distance_bp": [-38, -33]})
     row = planted_places(truth).iloc[0]
-    assert (row["first_bp"], row["last_bp"]) == (-38, -33 + 12 - 1)
+    assert (row["first_bp"], row["last_bp"]) == (-38, -33 + 13 - 1)
 
 
 def test_planted_places_of_a_simulation_are_told_with_their_effects(made):

@@ -334,6 +334,18 @@ def test_lamb_is_an_option(words, genes):
         fine_tune(config(), genes, tokenizer=words, settings=RegressionSettings(optimizer="sgd"))
 
 
+def test_precision_reaches_the_loop(words, genes):
+    """bf16 rounds: another loss than in float32; an unknown one is refused by the loop."""
+    found = [
+        fine_tune(config(), genes, tokenizer=words, settings=replace(QUICK, precision=name))
+        for name in ("fp32", "bf16")
+    ]
+    losses = [one.history["train_loss"].dropna().to_numpy() for one in found]
+    assert not np.array_equal(*losses)
+    with pytest.raises(ValueError, match="precision"):
+        fine_tune(config(), genes, tokenizer=words, settings=replace(QUICK, precision="fp8"))
+
+
 def test_layer_decay_reaches_the_optimiser(words, genes):
     nearly_still = RegressionSettings(epochs=1, batch_size=16, peak_lr=1e-2, layer_decay=1e-9)
     model = build_flora_mlm(config(), seed=3)
