@@ -73,6 +73,10 @@ def test_bits_stand_beside_baselines(language):
     told = pretraining.describe_bits(language.bits)
     own = language.bits.set_index("baseline").loc[pretraining.OWN, "bits_per_hidden_base"]
     assert f"{own:.3f} bits" in told
+    columns = ["baseline", "bits_per_hidden_base"]
+    rows = [(pretraining.OWN, 1.6), ("composition", 2.0), ("frequencies", 1.5)]
+    worse = pretraining.describe_bits(pd.DataFrame(rows, columns=columns))
+    assert worse.endswith("2.000 by composition, 1.500 by frequencies: no better than that guess.")
 
 
 def test_relatives_of_tested_promoters_are_not_pretrained_on(promoters):
