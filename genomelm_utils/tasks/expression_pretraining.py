@@ -167,7 +167,7 @@ def pretrain_language_model(
 
 
 def describe_bits(bits: pd.DataFrame) -> str:
-    """A sentence: bits per hidden base of the last stage beside those of guessing without a network.
+    """A sentence: bits per hidden base of the last stage, and of guessing without a network.
 
     What counts is the better of base composition and frequencies of tokens.
     """
