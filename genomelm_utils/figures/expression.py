@@ -15,6 +15,7 @@ from genomelm_utils.figures.style import OKABE_ITO
 
 # r2 is written as the paper means it: the squared Pearson correlation
 R2 = "r² (squared Pearson)"
+LOWEST_SHOWN = -1.0  # of R2
 SUMMARIES = {"all": "pooled", "mean": "mean of tissues"}
 #: Methods by the start of their name: colour, marker. Language models in colour, baselines grey or
 #: muted (olive, wine and indigo of Tol 2021, SRON/EPS/TN/09-002).
@@ -154,6 +155,11 @@ def plot_r2_bars(table: pd.DataFrame, ax: Axes, *, metric: str = "r2") -> Axes:
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.55, max(place.values()) + 0.55)
     ax.set_ylabel(R2 if metric == "r2" else metric.replace("_", " "))
+    n_below = int((part["mean"] < LOWEST_SHOWN).sum())
+    if n_below:  # R2 has no lower end: one bad method would flatten all others
+        ax.set_ylim(bottom=LOWEST_SHOWN)
+        text = f"{n_below} values below {LOWEST_SHOWN:g} are not drawn"
+        ax.text(0.01, 0.02, text, transform=ax.transAxes, fontsize=6)
     return ax
 
 

@@ -212,7 +212,7 @@ def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """A row per method: r2, R2, rho, mae_tpm and skill with intervals, mean of tissues, as text."""
     rows = scores[scores["tissue"] == MEAN]
     rows = rows[rows["metric"].isin(("r2", "R2", "rho", "mae_tpm", "skill"))]
-    text = [f"{r.mean:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in rows.itertuples()]
+    text = [f"{r.mean:.3g} [{r.low:.3g}, {r.high:.3g}]" for r in rows.itertuples()]
     wide = rows.assign(text=text).pivot(index="model", columns="metric", values="text")
     return wide.loc[rows["model"].unique()].reset_index()
 
