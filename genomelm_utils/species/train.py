@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from genomelm_utils.species_genomes import find_species
-from genomelm_utils.species_options import PRESETS
-from genomelm_utils.species_outputs import check_new_folder, describe_run, tell
+from genomelm_utils.command_outputs import check_new_folder, describe_run, tell
+from genomelm_utils.species.genomes import find_species
+from genomelm_utils.species.options import PRESETS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
