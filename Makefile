@@ -13,7 +13,8 @@ WORKERS ?= 2
 # a bare CUDA machine has torch, transformers, accelerate, numpy, pandas and pytest: only tests that need no more
 GPU_TESTS = tests/training tests/models tests/pretraining/test_mlm.py tests/pretraining/test_bits.py \
 	tests/pretraining/test_masking.py tests/tasks/test_classification.py tests/tasks/test_contrastive.py \
-	tests/tasks/test_embedding.py tests/evaluation/test_binning.py
+	tests/tasks/test_embedding.py tests/tasks/test_regression.py tests/evaluation/test_binning.py \
+	tests/evaluation/test_binning_cells.py
 
 ifdef DATA
 export GENOMELM_DATA := $(DATA)

@@ -72,9 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> list[str]:
     """Write the files; returns what to say: how many genes came to what."""
+    from genomelm_utils.command_outputs import SETTINGS, SKIPPED, check_outputs, open_output
     from genomelm_utils.sequences.fasta import read_fasta
     from genomelm_utils.sequences.promoters import extract_promoters, write_promoters
-    from genomelm_utils.species_outputs import SETTINGS, SKIPPED, check_outputs, open_output
 
     check_outputs(given, ("", SETTINGS, SKIPPED, GENES))
     records = read_fasta(given.fasta)

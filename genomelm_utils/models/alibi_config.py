@@ -50,6 +50,12 @@ ALIBI_PRESETS: dict[str, dict[str, int]] = {
         "num_attention_heads": 4,
         "intermediate_size": 256,
     },
+    "pico": {
+        "num_hidden_layers": 1,
+        "hidden_size": 64,
+        "num_attention_heads": 2,
+        "intermediate_size": 128,
+    },
 }
 
 

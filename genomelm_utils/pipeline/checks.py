@@ -13,7 +13,7 @@ Problem = tuple[str, str]
 N_SPECIAL_TOKENS = 2  # [CLS] and [SEP] around every piece
 MIN_BPE_VOCAB = 9  # five special tokens and the bases; as in `tokenizers.bpe`, which takes torch
 #: Layers of `models.alibi_config`'s presets, which takes torch.
-ALIBI_LAYERS = {"nano": 1, "micro": 2, "mini": 2, "dnabert-s": 12}
+ALIBI_LAYERS = {"pico": 1, "nano": 1, "micro": 2, "mini": 2, "dnabert-s": 12}
 
 
 def check_run(stage: str, values: dict[str, Any], where: str) -> None:

@@ -71,7 +71,13 @@ def test_equals_a_plain_torch_loop():
         (loss / n).backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert torch.allclose(weights_of(task), weights_of(plain), atol=1e-6)
+    # softmax does not see a shift of all keys: their bias has a gradient of 0, up to round-off that
+    # Adam divides by itself
+    found, expected = (
+        [p.detach().flatten() for n, p in t.named_parameters() if not n.endswith("key.bias")]
+        for t in (task, plain)
+    )
+    assert torch.allclose(torch.cat(found), torch.cat(expected), atol=1e-6)
 
 
 def test_loss_is_per_target_of_the_whole_step():

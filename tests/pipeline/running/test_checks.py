@@ -68,16 +68,19 @@ def test_shipped_profiles_pass(name):
             "09_species_pretraining.error_rate is 0.1, expected 0: pairs are read from pairs_file",
         ),
         (
-            ["09_species_pretraining.first_steps=60"],
-            "09_species_pretraining.first_steps is 60, expected below steps (60)",
+            [
+                "09_species_pretraining.objective=curriculum",
+                "09_species_pretraining.first_steps=100",
+            ],
+            "09_species_pretraining.first_steps is 100, expected below steps (100)",
         ),
         (
             ["09_species_pretraining.objective=simclr", "09_species_pretraining.first_steps=9"],
             "09_species_pretraining.first_steps is 9, expected 0: objective is simclr",
         ),
         (
-            ["09_species_pretraining.mix_layer=1"],
-            "09_species_pretraining.mix_layer is 1, expected -1 to 0: preset nano has 1 layers",
+            ["09_species_pretraining.objective=mix", "09_species_pretraining.mix_layer=1"],
+            "09_species_pretraining.mix_layer is 1, expected -1 to 0: preset pico has 1 layers",
         ),
         (
             ["09_species_pretraining.method=double_strand"],

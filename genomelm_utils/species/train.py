@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from genomelm_utils.species_genomes import find_species
-from genomelm_utils.species_options import PRESETS
-from genomelm_utils.species_outputs import check_new_folder, describe_run, tell
+from genomelm_utils.command_outputs import check_new_folder, describe_run, tell
+from genomelm_utils.species.genomes import find_species
+from genomelm_utils.species.options import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -165,7 +165,7 @@ def plan_training(given: argparse.Namespace, genomes: "GenomeSet") -> dict[str, 
         "objective": Choice(objective, from_start),
     }
     if not started:
-        chosen["preset"] = Choice(given.preset or PRESETS[0], "--preset")
+        chosen["preset"] = Choice(given.preset or DEFAULT_PRESET, "--preset")
     settings = FROM_START if started else FROM_RANDOM
     return chosen | {
         name: Choice(value, f"{from_start}, {kind}") for name, value in settings.items()

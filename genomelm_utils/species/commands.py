@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from genomelm_utils.species_inputs import (
+from genomelm_utils.command_outputs import (
+    open_output,
+    skipped_table,
+    tell,
+    tell_unlabelled,
+)
+from genomelm_utils.species.inputs import (
     EMBEDDED,
     Features,
     Maker,
@@ -21,12 +27,6 @@ from genomelm_utils.species_inputs import (
     need_species,
     read_truth,
     write_features,
-)
-from genomelm_utils.species_outputs import (
-    open_output,
-    skipped_table,
-    tell,
-    tell_unlabelled,
 )
 
 if TYPE_CHECKING:

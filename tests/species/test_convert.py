@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from genomelm_utils import species
 from genomelm_utils.models.alibi_bert import AlibiBertForMaskedLM, AlibiBertModel, alibi_config
 from genomelm_utils.models.alibi_loading import load_alibi, write_published
+from genomelm_utils.species import main
 from genomelm_utils.tasks.embedding_models import load_encoder
 from genomelm_utils.tokenizers.bpe import load_bpe, train_bpe
 
@@ -42,7 +42,7 @@ def publish(folder, kind):
 @pytest.fixture
 def run(tmp_path, capsys):
     def call(folder, out="converted"):
-        status = species.main(["convert", str(folder), str(tmp_path / out)])
+        status = main.main(["convert", str(folder), str(tmp_path / out)])
         said = capsys.readouterr()
         return status, tmp_path / out, said.out, said.err
 

@@ -22,7 +22,8 @@ MODEL_OPTIONS: dict[str, object] = {
     "cache": None,
 }
 SHOTS = (1, 2, 5, 10, 20)  # Source: DNABERT-S
-PRESETS = ("nano", "micro", "mini", "dnabert-s")  # of `models.alibi_config`, smallest first
+PRESETS = ("pico", "nano", "micro", "mini", "dnabert-s")  # of `models.alibi_config`, smallest first
+DEFAULT_PRESET = "nano"  # of the small profile
 TRAIN_STEPS = 400  # as in params/small.yaml: minutes on two cores
 TEST_SHARE = 0.2  # of genomes, by species; in params/small.yaml 7 of 27
 LENGTHS_BP = (500, 1000, 2000, 5000, 10_000, 20_000)
@@ -173,7 +174,7 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     add("--steps", type=_positive, default=TRAIN_STEPS, help=f"of training [{TRAIN_STEPS}]")
     add("--start", type=Path, metavar="FOLDER", help="a pretrained model [random weights]")
     add("--tokenizer", type=Path, metavar="FOLDER", help="byte-pair tokens [trained here]")
-    add("--preset", choices=PRESETS, help=f"size of a network of random weights [{PRESETS[0]}]")
+    add("--preset", choices=PRESETS, help=f"size of a network of random weights [{DEFAULT_PRESET}]")
     add(
         "--lengths-bp",
         type=_positive,

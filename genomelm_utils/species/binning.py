@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from genomelm_utils.species_fusion import Fusion
-from genomelm_utils.species_inputs import (
-    EMBEDDED,
-    Features,
-    Maker,
-    Truth,
-    read_truth,
-)
-from genomelm_utils.species_outputs import (
+from genomelm_utils.command_outputs import (
     BINS,
     MATCHES,
     SUFFIXES,
     Output,
     open_output,
     tell_unlabelled,
+)
+from genomelm_utils.species.fusion import Fusion
+from genomelm_utils.species.inputs import (
+    EMBEDDED,
+    Features,
+    Maker,
+    Truth,
+    read_truth,
 )
 
 if TYPE_CHECKING:

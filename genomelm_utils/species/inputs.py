@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from genomelm_utils.species_outputs import (
+from genomelm_utils.command_outputs import (
     NAMES,
     SHOWN,
     Output,

@@ -3,13 +3,12 @@
 import argparse
 import errno
 import logging
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from genomelm_utils.species_options import MODEL_OPTIONS, build_parser
+from genomelm_utils.species.options import MODEL_OPTIONS, build_parser
 
 # the packages that compute are imported when a command needs them: --help is instant
 OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -57,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> list[str]:
-    from genomelm_utils.species_outputs import check_outputs
+    from genomelm_utils.command_outputs import check_outputs
 
     check_outputs(given)
     if hasattr(given, "features"):
@@ -68,22 +67,22 @@ def _run(given: argparse.Namespace) -> list[str]:
 def _find_command(name: str) -> Callable[[argparse.Namespace], list[str]]:
     """What does a command; only what it needs is imported."""
     if name == "train":
-        from genomelm_utils.species_train import train
+        from genomelm_utils.species.train import train
 
         return train
     if name == "convert":
-        from genomelm_utils.species_convert import convert
+        from genomelm_utils.species.convert import convert
 
         return convert
-    from genomelm_utils import species_binning, species_commands, species_eval, species_genomes
+    from genomelm_utils.species import binning, commands, eval, genomes
 
     return {
-        "embed": species_commands.embed,
-        "cluster": species_commands.cluster,
-        "classify": species_commands.classify,
-        "bin": species_binning.bin_file,
-        "eval": species_eval.evaluate,
-        "make-pairs": species_genomes.make_pairs,
+        "embed": commands.embed,
+        "cluster": commands.cluster,
+        "classify": commands.classify,
+        "bin": binning.bin_file,
+        "eval": eval.evaluate,
+        "make-pairs": genomes.make_pairs,
     }[name]
 
 
@@ -121,8 +120,3 @@ def _messages() -> Iterator[None]:
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     sys.stderr.write(f"warning: {' '.join(str(message).split())}\n")
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cancelled job tidies up, too
-    sys.exit(main())

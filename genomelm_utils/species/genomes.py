@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from genomelm_utils.species_outputs import SHOWN, open_output, skipped_table, tell
+from genomelm_utils.command_outputs import SHOWN, open_output, skipped_table, tell
 
 if TYPE_CHECKING:
     from tqdm import tqdm

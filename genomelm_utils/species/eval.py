@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from genomelm_utils.species_binning import MAX_HALVES
-from genomelm_utils.species_inputs import EMBEDDED, Maker, read_truth
-from genomelm_utils.species_outputs import open_output, tell
+from genomelm_utils.command_outputs import open_output, tell
+from genomelm_utils.species.binning import MAX_HALVES
+from genomelm_utils.species.inputs import EMBEDDED, Maker, read_truth
 
 if TYPE_CHECKING:
     from genomelm_utils.datasets.species_contigs import Contigs
@@ -98,7 +98,7 @@ def read_labelled(given: argparse.Namespace, maker: Maker) -> "Contigs":
 
 
 def _is_sequences(path: Path) -> bool:
-    from genomelm_utils.species_commands import first_byte
+    from genomelm_utils.species.commands import first_byte
 
     return path.is_file() and first_byte(path) in b">@"
 

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 import torch
 
-from genomelm_utils import species, species_fusion, species_options
 from genomelm_utils.baselines.species_features import species_features
 from genomelm_utils.evaluation import binning
 from genomelm_utils.evaluation.feature_fusion import coverage_rows, fuse_features
 from genomelm_utils.models.alibi_bert import AlibiBertModel, alibi_config
 from genomelm_utils.sequences.alphabet import decode
 from genomelm_utils.sequences.fasta import write_fasta
-from genomelm_utils.species_fusion import find_nearest
+from genomelm_utils.species import fusion, main, options
+from genomelm_utils.species.fusion import find_nearest
 from genomelm_utils.tokenizers.bpe import train_bpe
 
 N = 80
@@ -73,7 +73,7 @@ def run(folder, tmp_path, capsys, monkeypatch):
 
     def call(*arguments, out="result.tsv"):
         path = tmp_path / "out" / out
-        status = species.main([str(one) for one in arguments] + ["--out", str(path)])
+        status = main.main([str(one) for one in arguments] + ["--out", str(path)])
         said = capsys.readouterr()
         return status, path, said.out, said.err
 
@@ -135,7 +135,7 @@ def test_contigs_without_coverage_are_left_out_counted_and_named(run):
 
 
 def test_a_table_of_other_contigs_is_told_before_anything_is_embedded(run, monkeypatch):
-    monkeypatch.setattr(species_fusion.Maker, "of_file", lambda *_: pytest.fail("was read"))
+    monkeypatch.setattr(fusion.Maker, "of_file", lambda *_: pytest.fail("was read"))
     status, out, _, said = run(*BIN, *TNF, "--coverage", "other.tsv")
     assert status == 2 and "other.tsv has none of the" in said and "named like 'c00'" in said
     assert not out.exists()
@@ -173,14 +173,14 @@ def test_approximate_search_is_asked_for_and_told(run):
 
 
 def test_what_the_parser_knows_is_what_the_package_knows():
-    assert (species_options.NEIGHBOURS, species_options.RECALL) == (
+    assert (options.NEIGHBOURS, options.RECALL) == (
         binning.NEIGHBOURS,
         binning.RECALL,
     )
 
 
 def test_the_nearest_other_row(rng, monkeypatch):
-    monkeypatch.setattr(species_fusion, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(fusion, "BLOCK_ROWS", 7)
     values = rng.normal(size=(40, 5))
     values[31] = 2 * values[4]
     unit = values / np.linalg.norm(values, axis=1, keepdims=True)

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genomelm_utils.species_outputs import check_new_folder, missing_file
+from genomelm_utils.command_outputs import check_new_folder, missing_file
 
 if TYPE_CHECKING:
     import torch

@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genomelm_utils import species, species_eval
 from genomelm_utils.baselines.species_features import species_features
 from genomelm_utils.evaluation.clustering import cluster_intervals
 from genomelm_utils.evaluation.species_classification import few_shot_scores
 from genomelm_utils.sequences.alphabet import decode
 from genomelm_utils.sequences.fasta import write_fasta
+from genomelm_utils.species import eval as eval_
+from genomelm_utils.species import main
 
 LABELS = ("Bacillus a", "Coccus b", "Vibrio c")
 SHORT = ["--bin-min-bp", 500, "--min-bin-size", 5, "--shots", 1, 5]
@@ -46,7 +47,7 @@ def run(folder, tmp_path, capsys, monkeypatch):
 
     def call(*arguments, out="scores.tsv"):
         path = tmp_path / "out" / out
-        status = species.main(["eval", *map(str, arguments), "--out", str(path)])
+        status = main.main(["eval", *map(str, arguments), "--out", str(path)])
         said = capsys.readouterr()
         return status, path, said.out, said.err
 
@@ -61,7 +62,7 @@ def test_the_table_is_what_the_package_gives(run, contigs):
     status, out, said, complaints = run("labelled.tsv", "--features", "tnf_k", *SHORT)
     assert (status, complaints) == (0, "")
     table = read_tsv(out)
-    assert list(table) == species_eval.COLUMNS
+    assert list(table) == eval_.COLUMNS
     assert set(table["method"]) == {"tnf_k", "canonical_tnf"}
     assert set(table["measure"]) == {
         *("ari", "nmi", "ari_minus_canonical_tnf", "macro_f1"),

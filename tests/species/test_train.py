@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genomelm_utils import species, species_train
 from genomelm_utils.datasets.species_pairs import PairSampler
 from genomelm_utils.sequences.fasta import read_fasta, write_fasta
 from genomelm_utils.sequences.simulate_species import simulate_species
+from genomelm_utils.species import main, train
 from genomelm_utils.tasks import species_training
 from genomelm_utils.tasks.embedding_models import load_encoder
 from genomelm_utils.tokenizers.bpe import train_bpe_on_store
@@ -39,14 +39,14 @@ def folder(tmp_path_factory):
 def run(folder, tmp_path, capsys, monkeypatch):
     """run(*arguments): (status, out folder, stdout, stderr), of `train` on the six genomes."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(species_train, "VOCAB_SIZE", 64)
-    monkeypatch.setattr(species_train, "VALID_BATCHES", 1)
+    monkeypatch.setattr(train, "VOCAB_SIZE", 64)
+    monkeypatch.setattr(train, "VALID_BATCHES", 1)
     out = tmp_path / "mine"
 
     def call(*arguments, genomes=None):
         files = sorted(folder.glob("*.fna.gz")) if genomes is None else genomes
         command = ["train", *files, *arguments, "--out", out]
-        status = species.main([str(one) for one in command])
+        status = main.main([str(one) for one in command])
         said = capsys.readouterr()
         return status, out, said.out, said.err
 
@@ -98,7 +98,7 @@ def test_what_is_held_out_can_be_scored_at_once(run, tmp_path, capsys):
     assert "test it with\teval" in said
     scores = tmp_path / "scores.tsv"
     command = ["eval", out / "test.fa.gz", "--truth", out / "test.tsv", "--model", out]
-    assert species.main([*map(str, command), "--out", str(scores)]) == 0, capsys.readouterr().err
+    assert main.main([*map(str, command), "--out", str(scores)]) == 0, capsys.readouterr().err
     assert set(read_tsv(scores)["method"]) == {"model", "canonical_tnf"}
 
 

@@ -17,14 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from genomelm_utils import (
-    species,
-    species_binning,
-    species_commands,
-    species_inputs,
-    species_options,
-    species_outputs,
-)
+from genomelm_utils import command_outputs
 from genomelm_utils.baselines import species_features
 from genomelm_utils.datasets import species_pairs
 from genomelm_utils.datasets.species_pair_files import read_pairs_csv
@@ -35,6 +28,7 @@ from genomelm_utils.sequences import stream
 from genomelm_utils.sequences.alphabet import decode, reverse_complement
 from genomelm_utils.sequences.fasta import read_fasta, write_fasta
 from genomelm_utils.sequences.stream import RecordStream
+from genomelm_utils.species import binning, commands, inputs, main, options
 from genomelm_utils.tasks import embedding, embedding_files
 from genomelm_utils.tasks.embedding_files import read_embeddings
 from genomelm_utils.tokenizers.bpe import train_bpe
@@ -84,7 +78,7 @@ def run(folder, tmp_path, capsys, monkeypatch):
 
     def call(*arguments, out="result.tsv"):
         path = tmp_path / "out" / out
-        status = species.main([str(one) for one in arguments] + ["--out", str(path)])
+        status = main.main([str(one) for one in arguments] + ["--out", str(path)])
         said = capsys.readouterr()
         return status, path, said.out, said.err
 
@@ -158,7 +152,7 @@ def test_records_left_out_are_counted_named_and_listed(run, tmp_path, how):
     assert settings(out)["n_skipped"] == 3
 
 
-@pytest.mark.parametrize("kind", species_options.FEATURES)
+@pytest.mark.parametrize("kind", options.FEATURES)
 def test_features_of_a_file_are_written_block_by_block(
     folder, contigs, monkeypatch, tmp_path, kind
 ):
@@ -169,7 +163,7 @@ def test_features_of_a_file_are_written_block_by_block(
     names, codes = [*contigs[0], "odd"], [*contigs[1], np.array([0, 14, 1, 2], np.uint8)]
     write_fasta(path, names, codes)
     monkeypatch.setattr(stream, "RecordStream", in_small_blocks)
-    maker = species_inputs.Maker(argparse.Namespace(features=kind, model=None))
+    maker = inputs.Maker(argparse.Namespace(features=kind, model=None))
     found = maker.of_file(path)
     assert isinstance(found.values, np.memmap)  # on disk, not in memory
     whole = species_features.species_features(kind, contigs[1])
@@ -305,14 +299,14 @@ def test_bins_do_not_stand_without_their_table(run, tmp_path, monkeypatch, was_t
     fastas = tmp_path / "bins"
     if was_there:
         fastas.mkdir()
-    write = species_binning.write_bin_fastas
+    write = binning.write_bin_fastas
 
     def write_and_fail(*arguments):
         write(*arguments)
         assert any(fastas.iterdir())
         raise OSError(28, "no space", "disk")
 
-    monkeypatch.setattr(species_binning, "write_bin_fastas", write_and_fail)
+    monkeypatch.setattr(binning, "write_bin_fastas", write_and_fail)
     status, out, *_ = run(*BIN, "--gamma", 0.9, "--fasta-out", fastas)
     assert status == 1 and not list(out.parent.iterdir())
     assert fastas.exists() == was_there and not list(fastas.glob("*"))
@@ -330,7 +324,7 @@ def test_bins_by_a_given_gamma_from_embeddings_and_by_a_model(run):
 
 
 def test_gamma_is_taken_from_some_contigs_drawn_with_the_seed(run, monkeypatch):
-    monkeypatch.setattr(species_binning, "MAX_HALVES", 20)
+    monkeypatch.setattr(binning, "MAX_HALVES", 20)
     found = [run(*BIN, "--seed", seed, out=f"{i}.tsv") for i, seed in enumerate((0, 0, 1))]
     assert "halves of 20 contigs" in found[0][2]
     gammas = [settings(out)["gamma"] for _, out, *_ in found]
@@ -406,7 +400,7 @@ def test_a_pair_file_can_be_checked_and_its_faults_are_told(run, capsys, tmp_pat
     good.write_text("ACGT,ACGTACGT\nNNNN,ACGT\nGGGG,CCCC\n")
 
     def check():
-        status = species.main(["make-pairs", "--check", str(good)])
+        status = main.main(["make-pairs", "--check", str(good)])
         return status, *capsys.readouterr()
 
     status, said, complaints = check()
@@ -556,7 +550,7 @@ def test_what_is_read_is_never_overwritten(tmp_path, monkeypatch, capsys, what):
     for name in names:
         (tmp_path / "a" / name).write_text(f"mine, {name}")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    status = species.main([*map(str, command), "--out", out])
+    status = main.main([*map(str, command), "--out", out])
     said = capsys.readouterr()
     assert (status, said.out) == (2, "") and said.err.count("\n") == 1
     assert "is an input and would be overwritten; give --out another name" in said.err
@@ -604,7 +598,7 @@ def test_what_can_be_told_at_once_is_told_before_hours_of_embedding(run, monkeyp
     def embed_for_hours(*_):
         raise AssertionError("must not come to this")
 
-    monkeypatch.setattr(species_inputs.Maker, "of_file", embed_for_hours)
+    monkeypatch.setattr(inputs.Maker, "of_file", embed_for_hours)
     status, _, _, complaints = run(*command, *TNF)
     assert status == 2 and complaints.count("\n") == 1
 
@@ -676,7 +670,7 @@ def test_what_only_a_model_uses_is_not_ignored_without_one(run, option):
     status, *_, said = run("cluster", "contigs.fa.gz", "--k", 3, *option)
     assert status == 2 and "only a --model uses" in said
     assert {name.split("--")[1].replace("-", "_") for name, _ in MODEL_ONLY} == set(
-        species_options.MODEL_OPTIONS
+        options.MODEL_OPTIONS
     )
 
 
@@ -712,7 +706,7 @@ def test_an_interrupted_or_failed_run_leaves_the_earlier_result(run, monkeypatch
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(species_outputs.Output, "write_settings", stop)
+    monkeypatch.setattr(command_outputs.Output, "write_settings", stop)
     status, _, _, said = run(*command, "--seed", 1)
     assert status == 130 and said == "cluster: interrupted, nothing was written\n"
     assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
@@ -724,7 +718,7 @@ def test_no_space_and_no_permission_are_told(run, monkeypatch):
         def fail(*_, number=number):
             raise OSError(number, os.strerror(number), "disk")
 
-        monkeypatch.setattr(species_commands, "write_features", fail)
+        monkeypatch.setattr(commands, "write_features", fail)
         found, _, _, said = run("embed", "contigs.fa.gz", *TNF, out="e.npy")
         assert found == status and said == f"embed: disk: {os.strerror(number)}\n"
 
@@ -734,7 +728,7 @@ def test_too_little_memory_is_told(run, monkeypatch, text):
     def fail(*_):
         raise MemoryError(text)
 
-    monkeypatch.setattr(species_commands, "write_features", fail)
+    monkeypatch.setattr(commands, "write_features", fail)
     status, _, _, said = run("embed", "contigs.fa.gz", *TNF, out="e.npy")
     assert status == 1 and said.startswith("embed: out of memory") and text in said
 
@@ -772,7 +766,7 @@ def test_numbers_that_are_no_embeddings_are_told(run, tmp_path, values):
 
 def test_a_missing_package_is_told_before_anything_is_computed(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setattr(species_inputs.Maker, "of_file", None)
+    monkeypatch.setattr(inputs.Maker, "of_file", None)
     status, _, _, said = run("embed", "contigs.fa.gz", *TNF, out="e.parquet")
     assert status == 2 and "pyarrow" in said and said.count("\n") == 1
 
@@ -789,18 +783,18 @@ def test_warnings_of_libraries_are_one_line_each(run, tmp_path):
 
 
 def test_what_the_parser_knows_is_what_the_package_knows():
-    assert species_options.LENGTHS_BP == species_pairs.LENGTHS_BP
-    assert species_options.WINDOW_BP == embedding.WINDOW_BP
-    assert set(species_options.FEATURES) < set(species_features.SPECIES_BASELINES)
-    assert species_options.SHOTS == species_classification.SHOTS
-    assert set(species_options.PRESETS) == set(ALIBI_PRESETS)
-    assert set(species_options.EXAMPLES) == set(species_options.COMMANDS)
+    assert options.LENGTHS_BP == species_pairs.LENGTHS_BP
+    assert options.WINDOW_BP == embedding.WINDOW_BP
+    assert set(options.FEATURES) < set(species_features.SPECIES_BASELINES)
+    assert options.SHOTS == species_classification.SHOTS
+    assert set(options.PRESETS) == set(ALIBI_PRESETS)
+    assert set(options.EXAMPLES) == set(options.COMMANDS)
 
 
-@pytest.mark.parametrize("name", species_options.COMMANDS)
+@pytest.mark.parametrize("name", options.COMMANDS)
 def test_every_command_shows_an_example(capsys, name):
     with pytest.raises(SystemExit) as left:
-        species.main([name, "--help"])
+        main.main([name, "--help"])
     assert left.value.code == 0
     assert f"  python -m genomelm_utils.species {name} " in capsys.readouterr().out
 
@@ -830,7 +824,7 @@ def test_every_command_shows_an_example(capsys, name):
 )
 def test_a_wrong_request_is_told(capsys, command, message):
     with pytest.raises(SystemExit) as left:
-        species.main(command)
+        main.main(command)
     assert left.value.code == 2 and message in capsys.readouterr().err
 
 

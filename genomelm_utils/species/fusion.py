@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genomelm_utils.species_inputs import EMBEDDED, Features, Maker
+from genomelm_utils.species.inputs import EMBEDDED, Features, Maker
 
 if TYPE_CHECKING:
     from genomelm_utils.datasets.contig_coverage import Coverage
