@@ -12,8 +12,7 @@ class Verb(NamedTuple):
 
 
 #: Every verb. A module is imported when one of its verbs is asked for; what computes is imported
-#: inside the functions of that module (numpy, pandas and `command_outputs` too), so that `--help` is
-#: instant.
+#: inside its functions (numpy, pandas and `command_outputs` too), so that `--help` is instant.
 VERBS = {
     # sequences and tokens
     "parse_sp_tokens": Verb("tokens", "how long the tokens of a vocabulary are"),
