@@ -23,7 +23,7 @@ class LetterEncoder:
     The best cut is the one of the greatest sum of weights; letters that are no token, neighbours
     together, are `<unk>`. For sequences: letters without spaces or special tokens in them.
 
-    tokenizer: in genomeNLP's layout (`unigram.load_unigram`).
+    tokenizer: in genomeNLP's layout (`unigram.load_unigram`). tokens: the string of every id.
     Raises: ValueError for a tokenizer of another layout, or sequences with spaces.
     """
 
@@ -35,7 +35,7 @@ class LetterEncoder:
         if model["type"] != "Unigram" or not same or tokenizer.num_special_tokens_to_add():
             raise ValueError("the tokenizer is not of genomeNLP's layout; encode with it itself")
         self.unk_id = model["unk_id"]
-        self.n_tokens = len(model["vocab"])
+        self.tokens = [token for token, _ in model["vocab"]]
         self._grow_trie(model["vocab"])
 
     def _grow_trie(self, vocab: list[list]) -> None:
