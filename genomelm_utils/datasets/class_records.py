@@ -36,8 +36,10 @@ class Record(NamedTuple):
 class FastaClasses:
     """The records of FASTA files, of one class per file; in upper case, unless `case` says else.
 
-    paths: one per class name, in that order; two files may have the same class. kind: as in
-    `sequences.letters.LetterStream`, and the same for all files. A comma in a name becomes `__`.
+    paths: one per class name, in that order; two files may have the same class. class_names: words
+        (classes 0, 1, ... as they come) or whole numbers, which then are the classes.
+    kind: as in `sequences.letters.LetterStream`, and the same for all files.
+    A comma in a name becomes `__`.
 
     Raises: ValueError when there are not as many class names as files, fewer than two classes, or
     files of different kinds; as `LetterStream`.
@@ -59,14 +61,17 @@ class FastaClasses:
                 f"{len(class_names)} labels ({', '.join(map(str, class_names))}) for {len(paths)} "
                 "files, expected one each"
             )
-        self.class_names = tuple(dict.fromkeys(map(str, class_names)))
+        given = [str(name) for name in class_names]
+        self.class_names = tuple(dict.fromkeys(given))
         if len(self.class_names) < min_classes:
             raise ValueError(
                 f"all {len(paths)} files are of class {self.class_names[0]!r}, expected "
                 f"{min_classes} classes at least"
             )
+        if all(name.isdecimal() for name in given):
+            self.class_names = tuple(map(str, range(max(map(int, given)) + 1)))
         self._streams = [LetterStream(path, kind=kind, case=case) for path in paths]
-        self._labels = [self.class_names.index(str(name)) for name in class_names]
+        self._labels = [self.class_names.index(name) for name in given]
         found = {stream.kind.name for stream in self._streams}
         if len(found) > 1:
             each = ", ".join(f"{one.path.name} is {one.kind.name}" for one in self._streams)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 # nothing of the packages that compute is imported here: --help is instant
 PROGRAM = "genomelm_utils.genomenlp"
+KINDS = ("auto", "dna", "rna", "protein")
+CASES = ("upper", "lower", "keep")
 SPECIAL_TOKENS = ("<s>", "</s>", "<unk>", "<pad>", "<mask>")  # Source: genomeNLP
 
 

@@ -94,3 +94,21 @@ class LetterEncoder:
         n = cut_texts(letters, starts, self._children, self._piece, self._score, ids, n_ids)
         found = np.where(ids[:n] > 0, ids[:n] - 1, self.unk_id).astype(np.int32)
         return found, np.append(0, np.cumsum(n_ids))
+
+
+class TextEncoder:
+    """Cuts texts of any kind with a Hugging Face tokenizer; `encode` is as `LetterEncoder.encode`.
+
+    tokens: the string of every id.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+        self._backend = tokenizer.backend_tokenizer
+        self.tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+
+    def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(ids int32, offsets int64), see `LetterEncoder.encode`."""
+        rows = [row.ids for row in self._backend.encode_batch_fast(list(texts))]
+        offsets = np.append(0, np.cumsum([len(row) for row in rows])).astype(np.int64)
+        flat = (index for row in rows for index in row)
+        return np.fromiter(flat, np.int32, int(offsets[-1])), offsets
