@@ -12,8 +12,7 @@ import pandas as pd
 
 from genomelm_utils.datasets.class_records import TEXT, Record
 from genomelm_utils.sequences.alphabet import encode
-from genomelm_utils.sequences.letters import PROTEIN, Kind
-from genomelm_utils.sequences.shared_words import canonical_text, group_by_shared_words
+from genomelm_utils.sequences.letters import PROTEIN, Kind, canonical_text
 
 #: What stays together: equal sequences and other strands; those that share a word; clusters.
 GROUPS = ("sequence", "shared_words", "clusters")
@@ -58,7 +57,7 @@ def group_records(
             texts.append(record.text)
     table = pd.DataFrame(rows, columns=["file", "name", "label", "n_letters"])
     if groups == "shared_words" and not alone:
-        keys = group_by_shared_words(texts, strands, word).tolist()
+        keys = _group_by_words(texts, strands, word)
     elif groups == "clusters" and not alone:
         keys = _cluster(texts)
     group_S = pd.factorize(np.array(keys, dtype=np.int64))[0].astype(np.int64)
@@ -68,6 +67,15 @@ def group_records(
 def _digest(text: str) -> int:
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
+
+
+def _group_by_words(texts: list[str], strands: str, word: int) -> list[int]:
+    from genomelm_utils.sequences.shared_words import group_by_shared_words
+
+    if strands == PROTEIN:
+        return group_by_shared_words(texts, word).tolist()
+    as_dna = [text.replace("U", "T") for text in texts]
+    return group_by_shared_words(as_dna, word, both_strands=True).tolist()
 
 
 def _cluster(texts: list[str]) -> list[int]:

@@ -14,7 +14,7 @@ import pandas as pd
 from genomelm_utils.datasets.class_records import TEXT, Record
 from genomelm_utils.datasets.split_plan import PARTS, Cut, SplitPlan
 from genomelm_utils.datasets.token_files import FORMATS, TokenRows, TokenWriter, check_formats
-from genomelm_utils.sequences.letters import Kind, reverse_complement_text
+from genomelm_utils.sequences.letters import Kind, canonical_text
 
 RECORDS, LEAKS = "records.tsv", "leaks.tsv"
 _BLOCK_LETTERS = 1 << 22
@@ -154,8 +154,7 @@ def _hash_rows(texts: Sequence[str], kind: Kind) -> tuple[list[int], list[int]]:
     own = [hash(text) for text in texts]
     if kind.name == TEXT or not kind.has_strands:
         return own, own
-    pairs = ((text, reverse_complement_text(text, kind.name)) for text in texts)
-    return own, [hash(min(pair)) for pair in pairs]
+    return own, [hash(canonical_text(text, kind.name)) for text in texts]
 
 
 def find_leaks(same_R: np.ndarray, strand_R: np.ndarray, part_R: np.ndarray) -> pd.DataFrame:

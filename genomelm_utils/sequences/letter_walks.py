@@ -1,13 +1,10 @@
-"""Compiled walks over letters: random texts with the same pairs of letters, and rolling hashes.
+"""Compiled random walks over letters: texts with the same pairs of neighbours.
 
 Letters: L letters of a text, A different letters.
 """
 
 import numpy as np
 from numba import njit
-
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd; Source: the golden ratio times 2^64
-_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @njit(cache=True, nogil=True)
@@ -61,40 +58,3 @@ def shuffle_pairs(codes, n_letters, rng, out):
         letter = out[i]
         out[i + 1] = follows[filled[letter]]
         filled[letter] += 1
-
-
-@njit(cache=True, nogil=True)
-def hash_words(data, starts, k, hashes, owner, first):
-    """Hashes of all words of k letters of every text, and whose they are; returns how many.
-
-    data: uint8, text i is data[starts[i] : starts[i + 1]]. A text shorter than k is one word, with
-    its length. hashes: uint64 and owner: int64 are written from place `first` on.
-    """
-    power = np.uint64(1)
-    for _ in range(k):
-        power *= _BASE
-    at = first
-    for i in range(starts.shape[0] - 1):
-        begin, end = starts[i], starts[i + 1]
-        value = np.uint64(0)
-        for j in range(begin, end):
-            value = value * _BASE + np.uint64(data[j]) + np.uint64(1)
-            if j - begin >= k:
-                value -= power * (np.uint64(data[j - k]) + np.uint64(1))
-            if j - begin >= k - 1:
-                hashes[at] = _mix(value)
-                owner[at] = i
-                at += 1
-        if end - begin < k:
-            hashes[at] = _mix(value + np.uint64(end - begin) * _MIX_1)
-            owner[at] = i
-            at += 1
-    return at
-
-
-@njit(cache=True, nogil=True)
-def _mix(value):
-    """Source: the finaliser of splitmix64 (Steele, Lea & Flood 2014, OOPSLA)."""
-    value = (value ^ (value >> np.uint64(30))) * _MIX_1
-    value = (value ^ (value >> np.uint64(27))) * _MIX_2
-    return value ^ (value >> np.uint64(31))

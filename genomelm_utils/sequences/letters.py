@@ -253,3 +253,9 @@ def reverse_complement_text(text: str, kind: str = DNA, mode: str = "corrected")
             f"(for protein leave it out), and modes are {', '.join(MODES)}"
         )
     return text.translate(_TABLES[kind, mode])[::-1]
+
+
+def canonical_text(text: str, kind: str) -> str:
+    """The letters or those of the other strand, whichever come first in the alphabet; protein has
+    one strand only."""
+    return text if kind == PROTEIN else min(text, reverse_complement_text(text, kind))

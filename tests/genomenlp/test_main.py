@@ -1,25 +1,15 @@
 """The frame of genomeNLP's verbs: one table, instant help, errors as one sentence."""
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from genomelm_utils.genomenlp import VERBS, main, options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TOKENS = [["<s>", 0.0], ["<unk>", 0.0], ["A", -1.0], ["▁", -2.0], ["▁AC", -3.0], ["GT", -4.0]]
-
-
-@pytest.fixture
-def tokeniser(tmp_path):
-    path = tmp_path / "tokeniser.json"
-    path.write_text(json.dumps({"model": {"type": "Unigram", "vocab": TOKENS}}))
-    return path
 
 
 def test_help_lists_every_verb(capsys):
@@ -55,25 +45,6 @@ assert not {{"numpy", "pandas", "torch", "datasets"}} & set(sys.modules)"""
 def test_unknown_verb_names_the_nearest(capsys):
     assert main.main(["parse_sp_token"]) == 2
     assert "did you mean parse_sp_tokens?" in capsys.readouterr().err
-
-
-def test_token_lengths(tokeniser, tmp_path, capsys):
-    out = tmp_path / "new" / "lengths.tsv"
-    assert main.main(["parse_sp_tokens", str(tokeniser), "-o", str(out)]) == 0
-    assert capsys.readouterr().out == f"{out}: 4 tokens, 3 lengths\n"
-    table = pd.read_csv(out, sep="\t")
-    assert table.to_numpy().tolist() == [[0, 1], [1, 1], [2, 2]]
-    settings = json.loads((tmp_path / "new" / "lengths.tsv.json").read_text())
-    assert settings["command"] == [
-        "python",
-        "-m",
-        options.PROGRAM,
-        "parse_sp_tokens",
-        str(tokeniser),
-        "-o",
-        str(out),
-    ]
-    assert list(settings["inputs"]) == [str(tokeniser)]
 
 
 def test_errors_are_one_sentence(tmp_path, capsys):
