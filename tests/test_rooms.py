@@ -15,7 +15,7 @@ ROOMS = (
     *("tasks", "baselines", "evaluation", "interpretation", "motifs", "figures", "pipeline"),
     "commands",
 )
-COMMANDS = ("command_outputs", "promoters", "species")
+COMMANDS = ("command_errors", "command_outputs", "genomenlp", "promoters", "species")
 PROTOCOL = "a stage's protocol: models and baselines side by side, scored alike"
 #: Module -> rooms below its own that it may import, and why.
 EXCEPTIONS = {
