@@ -24,6 +24,8 @@ EXCEPTIONS = {
     "tasks/expression_importance.py": ({"interpretation"}, "what the trained networks look at"),
     "tasks/species_benchmark.py": ({"baselines", "evaluation"}, PROTOCOL),
     "tasks/species_sets.py": ({"baselines", "evaluation"}, PROTOCOL),
+    "tasks/sequence_training.py": ({"evaluation"}, "validation by the published scores"),
+    "tasks/sequence_validation.py": ({"evaluation"}, "validation by the published scores"),
     "pretraining/experiment.py": ({"evaluation"}, "intervals of what a masking scheme hides"),
 }
 FOLDER = Path(paths.__file__).parent
