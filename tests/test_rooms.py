@@ -28,6 +28,7 @@ EXCEPTIONS = {
     "tasks/sequence_training.py": ({"evaluation"}, "validation by the published scores"),
     "tasks/sequence_validation.py": ({"evaluation"}, "validation by the published scores"),
     "tasks/crossval.py": ({"evaluation"}, "scores of every fold, and their intervals"),
+    "tasks/token_pipelines.py": ({"baselines", "evaluation"}, PROTOCOL),
     "pretraining/experiment.py": ({"evaluation"}, "intervals of what a masking scheme hides"),
 }
 FOLDER = Path(paths.__file__).parent
