@@ -166,8 +166,9 @@ def _named_inputs(asked: dict[str, Any]) -> list[Path]:
     read = [path for path in named if isinstance(path, Path)]
     read += [path.with_name(path.name + NAMES) for path in read if path.suffix == ".npy"]
     for name in ("model", "start", "tokenizer"):
-        if asked.get(name) and asked[name].is_dir():
-            read += sorted(asked[name].iterdir())
+        value = asked.get(name)
+        if isinstance(value, Path) and value.is_dir():
+            read += sorted(value.iterdir())
     return [path for path in read if path.is_file()]
 
 

@@ -24,4 +24,14 @@ VERBS = {
     "create_dataset_nlp": Verb("data", "a table of labelled texts: the same"),
     "generate_synthetic": Verb("data", "synthetic negatives of sequences"),
     # embeddings, models and reports
+    "create_embedding_bio_sp": Verb("embeddings", "word2vec vectors of learned tokens"),
+    "create_embedding_bio_kmers": Verb("embeddings", "word2vec vectors of k-mers"),
+    "freq_pipeline": Verb("classical", "forests on counts or TF-IDF of tokens"),
+    "embedding_pipeline": Verb("classical", "forests on word2vec vectors"),
+    "sweep": Verb("networks", "many trainings of a network, the best one kept"),
+    "train": Verb("networks", "one training of a network"),
+    "cross_validate": Verb("crossval", "a network's settings in folds"),
+    "fit_powerlaw": Verb("reports", "how trained the weights of models look, without data"),
+    "interpret": Verb("reports", "which tokens speak for the predicted class"),
+    "summarise_metrics": Verb("reports", "scores of many runs side by side"),
 }

@@ -220,11 +220,16 @@ def token_spans(tokens: Sequence[str], sequence: str) -> np.ndarray:
 
 
 def letter_scores(scores_T: np.ndarray, spans_T2: np.ndarray, n_letters: int) -> np.ndarray:
-    """Scores of letters, float64 [n_letters]: each token's score in equal parts; sums are kept."""
-    lengths_T = np.maximum(spans_T2[:, 1] - spans_T2[:, 0], 1)
+    """Scores of letters, float64 [n_letters]: each token's score in equal parts; sums are kept.
+
+    A token without letters (the mark `▁` alone) gives its score to the letter behind it.
+    """
+    begin_T = spans_T2[:, 0]
+    end_T = np.minimum(np.maximum(spans_T2[:, 1], begin_T + 1), n_letters)
+    part_T = scores_T / np.maximum(end_T - begin_T, 1)
     steps = np.zeros(n_letters + 1)
-    np.add.at(steps, spans_T2[:, 0], scores_T / lengths_T)
-    np.add.at(steps, spans_T2[:, 1], -scores_T / lengths_T)
+    np.add.at(steps, begin_T, part_T)
+    np.add.at(steps, end_T, -part_T)
     return np.cumsum(steps)[:n_letters]
 
 

@@ -143,6 +143,9 @@ def test_letters_share_the_score_of_their_tokens():
     # overlapping k-mers add up
     scores = letter_scores(np.array([0.3, 0.3]), np.array([[0, 3], [1, 4]]), 4)
     np.testing.assert_allclose(scores, [0.1, 0.2, 0.2, 0.1])
+    # the mark alone has no letters: the letter behind it takes its score
+    scores = letter_scores(np.array([0.5, 0.2]), np.array([[0, 0], [0, 2]]), 2)
+    np.testing.assert_allclose(scores, [0.6, 0.1])
     assert letter_scores(np.array([1.0]), np.array([[0, 0]]), 0).tolist() == []
 
 
