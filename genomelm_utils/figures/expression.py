@@ -15,7 +15,11 @@ from genomelm_utils.figures.style import OKABE_ITO
 
 # r2 is written as the paper means it: the squared Pearson correlation
 R2 = "r² (squared Pearson)"
-LOWEST_SHOWN = -1.0  # of R2
+LOWEST_SHOWN = -0.5  # of R2
+METRIC_NAMES = {"R2": "R² (coefficient of determination)", "auc": "AUC", "auprc": "AUPRC"}
+#: Files of the figures of metrics: r2 and R2 would be one on systems that ignore case.
+METRIC_FILES = {"r2": "r2", "R2": "coefficient", "auc": "auc", "auprc": "auprc"}
+MAX_POINTS = 2000  # promoters of a scatter plot that are kept for the manuscript's figure
 SUMMARIES = {"all": "pooled", "mean": "mean of tissues"}
 #: Methods by the start of their name: colour, marker. Language models in colour, baselines grey or
 #: muted (olive, wine and indigo of Tol 2021, SRON/EPS/TN/09-002).
@@ -37,6 +41,7 @@ LOOKS = {
     "boosting": ("#882255", "v"),
     "cnn": ("#332288", "*"),
 }
+STROKES = "x+1234_|"  # markers without a face
 _OTHERS = [(OKABE_ITO["orange"], "h"), (OKABE_ITO["purple"], "<"), (OKABE_ITO["black"], ">")]
 
 
@@ -47,6 +52,13 @@ def method_looks(models: list[str]) -> dict[str, tuple[str, str]]:
         fitting = [start for start in LOOKS if model.lower().startswith(start)]
         found[model] = LOOKS[max(fitting, key=len)] if fitting else next(others)
     return found
+
+
+def _marker(marker: str) -> dict[str, object]:
+    """Size of a marker: strokes alone are larger and thicker, or none sees them."""
+    if marker in STROKES:
+        return {"marker": marker, "markersize": 5.5, "markeredgewidth": 1.2}
+    return {"marker": marker, "markersize": 3.8}
 
 
 # --- true against predicted -----------------------------------------------------------------------
@@ -143,8 +155,8 @@ def plot_r2_bars(table: pd.DataFrame, ax: Axes, *, metric: str = "r2") -> Axes:
         bars = np.vstack([rows["mean"] - rows["low"], rows["high"] - rows["mean"]]).clip(min=0)
         colour, marker = looks[model]
         ax.errorbar(
-            x, rows["mean"], yerr=bars, ls="none", color=colour, marker=marker, markersize=3.5,
-            elinewidth=0.8, label=labels[model],
+            x, rows["mean"], yerr=bars, ls="none", color=colour, label=labels[model],
+            elinewidth=0.8, **_marker(marker),
         )  # fmt: skip
     for left, right in pairwise(tissues):
         ax.axvline((place[left] + place[right]) / 2, color="#DDDDDD", lw=0.5, zorder=0)
@@ -154,10 +166,14 @@ def plot_r2_bars(table: pd.DataFrame, ax: Axes, *, metric: str = "r2") -> Axes:
     )
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.55, max(place.values()) + 0.55)
-    ax.set_ylabel(R2 if metric == "r2" else metric.replace("_", " "))
+    ax.set_ylabel(R2 if metric == "r2" else METRIC_NAMES.get(metric, metric.replace("_", " ")))
     n_below = int((part["mean"] < LOWEST_SHOWN).sum())
     if n_below:  # R2 has no lower end: one bad method would flatten all others
-        ax.set_ylim(bottom=LOWEST_SHOWN)
+        shown = part[part["mean"] >= LOWEST_SHOWN]
+        low, high = np.nanmin([0, *shown["low"].fillna(shown["mean"])]), part["high"].max()
+        bottom, top = max(low, LOWEST_SHOWN), np.nanmax([0, part["mean"].max(), high])
+        margin = 0.08 * (top - bottom)
+        ax.set_ylim(bottom - margin, top + margin)
         text = f"{n_below} values below {LOWEST_SHOWN:g} are not drawn"
         ax.text(0.01, 0.02, text, transform=ax.transAxes, fontsize=6)
     return ax
@@ -171,7 +187,8 @@ def describe_r2_bars(table: pd.DataFrame, *, metric: str = "r2", tissue: str = "
     rows = part.dropna(subset=["mean"]).sort_values("mean", ascending=False, kind="stable")
     parts = [f"{labels[row.model]} {_interval(row)}" for row in rows.itertuples()]
     undefined = part.loc[part["mean"].isna(), "model"].map(labels).tolist()
-    name = {"r2": "r²", "R2": "R²"}.get(metric, metric.replace("_", " "))
+    names = {"r2": "r²", "R2": "R²", "auc": "AUC", "auprc": "AUPRC"}
+    name = names.get(metric, metric.replace("_", " "))
     where = SUMMARIES.get(tissue, tissue)
     text = f"{name}, {where} (95 % intervals over clusters): {', '.join(parts) or 'none defined'}."
     if undefined:
@@ -251,9 +268,9 @@ def plot_table1(table: pd.DataFrame, ax: Axes) -> Axes:
         marker = marker if here else "o"
         x = rows["tissue"].map(place) + shift
         ax.errorbar(
-            x, rows["mean"], yerr=bars if here else None, ls="none", color=colour, marker=marker,
-            markersize=3.5, elinewidth=0.8, markerfacecolor=colour if here else "white",
-            label=f"{model} ({'here' if here else 'paper'})",
+            x, rows["mean"], yerr=bars if here else None, ls="none", color=colour, elinewidth=0.8,
+            markerfacecolor=colour if here else "white",
+            label=f"{model} ({'here' if here else 'paper'})", **_marker(marker),
         )  # fmt: skip
         wrong = rows["suspect"].to_numpy(bool)
         ax.plot(x[wrong], rows["mean"][wrong], ls="none", marker="x", markersize=6, zorder=4,

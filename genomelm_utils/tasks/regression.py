@@ -151,6 +151,7 @@ def train(
         warmup_steps=steps // 10 if settings.warmup_steps is None else settings.warmup_steps,
         weight_decay=settings.weight_decay,
         clip_norm=settings.clip_norm,
+        ema_decay=settings.ema_decay,
         **rates,
         folder=None if folder is None else Path(folder),
         evaluate=validation,

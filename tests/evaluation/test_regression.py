@@ -17,7 +17,6 @@ from genomelm_utils.evaluation.regression import (
     SPECIFIC,
     compare_models,
     evaluate,
-    evaluate_expressed,
     evaluate_lines,
     lines_by_prefix,
     specific_part,
@@ -283,14 +282,6 @@ def test_reference_reports_less(rng):
         evaluate(tpm, {"m": p}, rule="old", **options)
 
 
-def test_expressed_or_not(rng):
-    tpm, _, _ = simulate(rng)
-    table = evaluate_expressed(tpm, np.where(np.nan_to_num(tpm) >= 3, 0.9, 0.1), TISSUES, 3.0)
-    assert (table.loc[table["metric"] == "auc", "mean"] == 1).all()
-    share = np.nanmean(np.where(np.isnan(tpm), np.nan, tpm >= 3), 0)
-    assert table.drop_duplicates("tissue")["share"].tolist() == pytest.approx(share.tolist())
-
-
 def test_artefact_of_the_all_column(rng):
     tpm, p, _ = simulate(rng, 3000)
     y = LOG.apply(tpm)
@@ -352,6 +343,4 @@ def test_a_tissue_without_labels_is_named_or_left_out(rng):
     assert value(table, "r2", "mean") == pytest.approx(expected)
     with pytest.raises(ValueError, match="tissue 'leaf' has no measured training row"):
         evaluate(tpm, {"m": p}, transform=LOG, clusters_S=clusters, train_tpm_ST=tpm)
-    with pytest.raises(ValueError, match="tissue 'leaf' has no measured row"):
-        evaluate_expressed(tpm, np.ones(tpm.shape) / 2, TISSUES, 1.0)
     assert row_sums(LOG.apply(tpm), p)[:, 1].sum() == 0
