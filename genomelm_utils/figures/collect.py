@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from genomelm_utils import paths
+from genomelm_utils.figures.expression_summary import gather_expression
 from genomelm_utils.figures.schemes import SCHEMES
 from genomelm_utils.figures.species_verdict import describe_clustering
 from genomelm_utils.figures.style import DOUBLE_MM, new_figure
@@ -46,6 +47,7 @@ def gather(
     pretraining: Sequence["Parent"],
     fewshot: Sequence["Parent"],
     species: Sequence["Parent"] = (),
+    expression: Sequence["Parent"] = (),
 ) -> dict[str, pd.DataFrame]:
     """Name -> the table of all parents one below the other, with the parent's name in `run`.
 
@@ -64,7 +66,7 @@ def gather(
     )
     # every model of one corpus is judged on the same frozen masks, so the baselines are repeated
     tables["baselines"] = tables["baselines"].drop_duplicates(["name", "bits_per_base"])
-    return tables
+    return tables | gather_expression(expression)
 
 
 def _stack(parents: Sequence["Parent"], table: str) -> pd.DataFrame:
@@ -266,13 +268,28 @@ def collect_numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
         "bits_markov": _numbers(final["bits_markov"]),
         "species_ari": _by_run(over_species(tables["species_ari"]), "mean"),
         "species_ari_difference": _by_run(over_species(tables["species_paired"]), "difference"),
+        **{
+            f"expression_{metric}": _by_run(
+                mean_of_tissues(tables["expression_scores"], metric), "mean", "model"
+            )
+            for metric in ("r2", "R2")
+        },
     }
 
 
-def _by_run(table: pd.DataFrame, column: str) -> dict[str, dict[str, float | None]]:
+def mean_of_tissues(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Rows of a metric of expression, mean over tissues; empty of empty."""
+    if not len(scores):
+        return scores
+    return scores[(scores["tissue"] == "mean") & (scores["metric"] == metric)]
+
+
+def _by_run(
+    table: pd.DataFrame, column: str, method: str = "method"
+) -> dict[str, dict[str, float | None]]:
     """Run -> method -> number."""
     return {
-        str(run): _numbers(part.set_index("method")[column]) for run, part in table.groupby("run")
+        str(run): _numbers(part.set_index(method)[column]) for run, part in table.groupby("run")
     }
 
 

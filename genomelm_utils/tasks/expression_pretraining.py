@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from genomelm_utils.datasets.cluster_splits import CORPUS_TEST_SHARE
 from genomelm_utils.datasets.expression_join import read_promoters
 from genomelm_utils.datasets.expression_set import ExpressionSet
 from genomelm_utils.models.florabert import FloraBertForMaskedLM
@@ -43,7 +44,6 @@ OTHERS, OWN = "other plants", "these promoters"  # stages of the pretraining, in
 RELEASED = "as released"
 ALPHABETS = {"dna": "letters of DNA", "bytes": "all bytes"}  # of tokens: what they are called
 RULES = ("corrected", "reference")
-TRAINING_SHARE = 0.8  # Source: released `06_transformer_preparation.py` (first version)
 AUTOMATIC = -1  # of warmup_steps: a tenth of the steps
 _FASTA = re.compile(r"\.(fa|fna|fasta|fas)(\.gz)?$")
 MIN_BASES_PER_TOKEN = 2  # of a promoter as a whole: bounds what the validation may be cut to
@@ -67,8 +67,8 @@ class PromoterLM:
 class PromoterTexts:
     """What tokens and language model are learned from.
 
-    own: promoters of the set whose expression is predicted. others: of further plants. sets: one
-    row per further set: set, n_promoters, n_related, n_used.
+    own: promoters of the set whose expression is predicted, and of the same species. others: of
+    further plants. sets: one row per further set: set, n_promoters, n_related, n_used.
     """
 
     own: list[str]
@@ -80,16 +80,22 @@ class PromoterTexts:
 
 
 def read_others(run: "Run") -> dict[str, list[str]]:
-    """Name -> different promoters of the sets in `plants` and the FASTA files in `plant_files`.
+    """Name -> different promoters of the sets in `plants` and the FASTA files in `plant_files`."""
+    found = {}
+    for parent in run.parents("plants"):
+        genes = ExpressionSet.load(parent.path("expression")).genes
+        found[parent.run] = genes["sequence"].unique().tolist()
+    return found | read_files(run, "plant_files")
+
+
+def read_files(run: "Run", parameter: str) -> dict[str, list[str]]:
+    """Name -> different promoters of the FASTA files that a `data` parameter names.
 
     Of a folder all FASTA files below it; records are read as `expression_join.read_promoters` does:
     the TSS is at their right end, empty ones are skipped.
     """
     found = {}
-    for parent in run.parents("plants"):
-        genes = ExpressionSet.load(parent.path("expression")).genes
-        found[parent.run] = genes["sequence"].unique().tolist()
-    for name in run.params["plant_files"]:
+    for name in run.params[parameter]:
         path = run.data(name)
         files = [path] if path.is_file() else sorted(path.rglob("*"))
         files = [file for file in files if _FASTA.search(file.name)]
@@ -104,12 +110,14 @@ def read_others(run: "Run") -> dict[str, list[str]]:
 def select_texts(
     promoters: ExpressionSet,
     others: Mapping[str, Sequence[str]],
+    relatives: Mapping[str, Sequence[str]] | None = None,
     *,
     rule: str = "corrected",
     seed: int = 0,
 ) -> PromoterTexts:
     """What may be learned from without labels.
 
+    relatives: further promoters of the species of `promoters`, such as genes without expression.
     rule: 'corrected' takes training promoters, and of further sets what is not similar to a
     validation or test promoter (the others are counted as related). 'reference' deals rows one by
     one, four of five to training, whatever their relatives and whatever they are tested for later.
@@ -118,19 +126,24 @@ def select_texts(
     """
     if rule not in RULES:
         raise ValueError(f"rule is {rule!r}, expected {' or '.join(RULES)}")
+    relatives = relatives or {}
+    further = {**others, **relatives}
+    held = promoters.genes.loc[promoters.genes["part"] != "train", "sequence"].unique()
+    rng = np.random.default_rng(seed)
     if rule == "reference":
-        rng = np.random.default_rng(seed)
-        own = sample_texts(promoters.genes["sequence"].unique(), TRAINING_SHARE, rng)
-        kept = {name: sample_texts(texts, TRAINING_SHARE, rng) for name, texts in others.items()}
-        related = dict.fromkeys(others, 0)
+        own = sample_texts(promoters.genes["sequence"].unique(), 1 - CORPUS_TEST_SHARE, rng)
+        kept = {name: sample_texts(t, 1 - CORPUS_TEST_SHARE, rng) for name, t in further.items()}
     else:
         own = promoters.select("train").genes["sequence"].unique().tolist()
-        held = promoters.genes.loc[promoters.genes["part"] != "train", "sequence"].unique()
-        kept = {name: _unrelated(name, texts, held) for name, texts in others.items()}
-        related = {name: len(others[name]) - len(texts) for name, texts in kept.items()}
-    rows = [(name, len(others[name]), related[name], len(texts)) for name, texts in kept.items()]
-    sets = pd.DataFrame(rows, columns=["set", "n_promoters", "n_related", "n_used"])
-    return PromoterTexts(own, [text for texts in kept.values() for text in texts], sets)
+        kept = {name: _unrelated(name, texts, held) for name, texts in further.items()}
+    rows = [(name, len(further[name]), len(texts)) for name, texts in kept.items()]
+    sets = pd.DataFrame(rows, columns=["set", "n_promoters", "n_used"])
+    # by the released rule what is left out is left out by chance, not because it is related
+    left_out = sets["n_promoters"] - sets["n_used"]
+    sets.insert(2, "n_related", left_out if rule == "corrected" else 0)
+    for name in relatives:
+        own += kept[name]
+    return PromoterTexts(own, [text for name in others for text in kept[name]], sets)
 
 
 def _unrelated(name: str, texts: Sequence[str], held: Sequence[str]) -> list[str]:
