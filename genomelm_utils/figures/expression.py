@@ -315,7 +315,7 @@ def plot_pooled_column(table: pd.DataFrame, ax: Axes) -> Axes:
     A bar per case; an undefined r2 is written out.
     """
     y = -np.arange(len(table))
-    right = table["case"].isin(["pooled", "mean of tissues"])
+    right = table["case"].isin(["pooled", "mean of tissues", "rescaled"])
     colours = np.where(right, OKABE_ITO["blue"], OKABE_ITO["vermilion"])
     ax.barh(y, table["r2"].fillna(0), color=colours, height=0.6)
     for place, r2 in zip(y, table["r2"], strict=True):
@@ -323,6 +323,7 @@ def plot_pooled_column(table: pd.DataFrame, ax: Axes) -> Axes:
         ax.annotate(text, (0 if np.isnan(r2) else r2, place), (3, 0), va="center", fontsize=6,
                     textcoords="offset points")  # fmt: skip
     names = {"tissue means": "tissue means only", "misaligned": "flattened differently"}
+    names["rescaled"] = "scaled alike per tissue"
     ax.set_yticks(y, [names.get(case, case) for case in table["case"]])
     ax.set_xlabel(R2)
     ax.set_xlim(0, 1.25 * max(table["r2"].max(), 1e-3))

@@ -295,6 +295,20 @@ def test_artefact_of_the_all_column(rng):
     assert f"{table['misaligned']:.3f}" in text
 
 
+def test_weights_without_a_penalty_are_a_third_way_to_zero(rng):
+    """Good in each tissue, but on scales of their own: pooled nothing is left, rescaled all is."""
+    tpm, p, _ = simulate(rng, 3000)
+    y = LOG.apply(tpm)
+    # offsets that have nothing to do with the tissues' own means (0, 0.5 and -0.2)
+    table = explain_pooled_column(y, p + np.array([1000, 400, 200])).set_index("case")
+    assert table.loc["pooled", "r2"] < 0.01
+    assert table.loc["pooled", "spread"] > 50
+    assert table.loc["rescaled", "r2"] > 0.5 * table.loc["mean of tissues", "r2"]
+    assert "further than labels do: such weights" in describe_pooled_column(table.reset_index())
+    calm = describe_pooled_column(explain_pooled_column(y, 0.5 * p))
+    assert "the scale is not to blame" in calm
+
+
 def test_published_table_and_ours_beside_it(rng):
     table = published_table1()
     means = table[table["tissue"] == "mean"].set_index("model")["mean"].round(3)
