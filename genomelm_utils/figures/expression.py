@@ -17,8 +17,10 @@ from genomelm_utils.figures.style import OKABE_ITO
 R2 = "r² (squared Pearson)"
 LOWEST_SHOWN = -0.5  # of R2
 METRIC_NAMES = {"R2": "R² (coefficient of determination)", "auc": "AUC", "auprc": "AUPRC"}
+NOTHING = {"auc": 0.5}  # of metrics whose value for a constant prediction is not 0
 #: Files of the figures of metrics: r2 and R2 would be one on systems that ignore case.
 METRIC_FILES = {"r2": "r2", "R2": "coefficient", "auc": "auc", "auprc": "auprc"}
+MAX_LEVEL = 12  # tissues whose names stand side by side; more are turned
 MAX_POINTS = 2000  # promoters of a scatter plot that are kept for the manuscript's figure
 SUMMARIES = {"all": "pooled", "mean": "mean of tissues"}
 #: Methods by the start of their name: colour, marker. Language models in colour, baselines grey or
@@ -160,11 +162,11 @@ def plot_r2_bars(table: pd.DataFrame, ax: Axes, *, metric: str = "r2") -> Axes:
         )  # fmt: skip
     for left, right in pairwise(tissues):
         ax.axvline((place[left] + place[right]) / 2, color="#DDDDDD", lw=0.5, zorder=0)
-    ax.axhline(0, color=OKABE_ITO["grey"], lw=0.6, zorder=0)
+    ax.axhline(NOTHING.get(metric, 0), color=OKABE_ITO["grey"], lw=0.6, zorder=0)
     ax.set_xticks(
         list(place.values()), [SUMMARIES.get(t, t).replace(" of ", "\nof ") for t in place]
     )
-    ax.tick_params(axis="x", length=0)
+    ax.tick_params(axis="x", length=0, rotation=90 if len(place) > MAX_LEVEL else 0)
     ax.set_xlim(-0.55, max(place.values()) + 0.55)
     ax.set_ylabel(R2 if metric == "r2" else METRIC_NAMES.get(metric, metric.replace("_", " ")))
     n_below = int((part["mean"] < LOWEST_SHOWN).sum())

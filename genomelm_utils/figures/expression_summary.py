@@ -34,7 +34,7 @@ TABLES = {
     "expression_planted": "planted_importance",
     "expression_kmers": "top_kmers",
 }
-METRIC = "R2"  # of comparisons: also counts a wrong scale
+METRIC, CLASS_METRIC = "R2", "auc"  # R2 also counts a wrong scale; auc of classification
 MAX_METHODS = 60  # points of a panel that can be told apart: methods times tissues
 
 
@@ -73,36 +73,38 @@ def draw_runs(
 # --- performance ----------------------------------------------------------------------------------
 
 
-def plot_performance(table: pd.DataFrame, ax: Axes, *, metric: str = METRIC) -> Axes:
-    """A metric of every method and tissue of one run with 95 % intervals, see `plot_r2_bars`.
+def metric_of(table: pd.DataFrame) -> str:
+    """The metric that decides in a run's table: R2, or AUC where "expressed or not" was learned."""
+    return METRIC if (table["metric"] == METRIC).any() else CLASS_METRIC
+
+
+def plot_performance(table: pd.DataFrame, ax: Axes) -> Axes:
+    """`metric_of` every method and tissue of one run with 95 % intervals, see `plot_r2_bars`.
 
     Where methods times tissues are more than can be told apart, networks and the baselines of
     `MAIN_BASELINES` are drawn; the sentence has all.
     """
+    metric = metric_of(table)
     rows = table[table["metric"] == metric]
     if rows["model"].nunique() * rows["tissue"].nunique() > MAX_METHODS:
         rows = rows[rows["model"].isin([*NETWORKS, *MAIN_BASELINES])]
-    plot_r2_bars(label_models(shorten_tissues(rows)), ax, metric=metric)
-    if rows["tissue"].nunique() > 12:
-        ax.tick_params(axis="x", rotation=90)
-    return ax
+    return plot_r2_bars(label_models(shorten_tissues(rows)), ax, metric=metric)
 
 
-def describe_performance(
-    scores: pd.DataFrame, paired: pd.DataFrame, *, metric: str = METRIC
-) -> str:
+def describe_performance(scores: pd.DataFrame, paired: pd.DataFrame) -> str:
     """Every run in sentences: its scores, and what its best network can be told from."""
     told = []
     for run, part in scores.groupby("run", sort=False):
+        metric = metric_of(part)
         pairs = paired[paired["run"] == run]
         text = describe_r2_bars(label_models(part), metric=metric)
         told.append(f"{run}: {text} {describe_comparison(_in_words(pairs), metric)}")
     return " ".join(told)
 
 
-def count_wins(paired: pd.DataFrame, *, metric: str = METRIC) -> str:
+def count_wins(paired: pd.DataFrame) -> str:
     """A sentence: in how many runs pretraining beats none, and the best network any baseline."""
-    rows = paired[paired["metric"] == metric]
+    rows = paired[paired["metric"].isin((METRIC, CLASS_METRIC))]
     # the best network stands first: pretrained minus scratch, or the other way round
     as_asked = (rows["model"] == "pretrained") & (rows["other"] == "scratch") & (rows["low"] > 0)
     turned = (rows["model"] == "scratch") & (rows["other"] == "pretrained") & (rows["high"] < 0)
@@ -112,7 +114,7 @@ def count_wins(paired: pd.DataFrame, *, metric: str = METRIC) -> str:
     n_runs = rows["run"].nunique()
     return (
         f"Pretraining is better than none beyond chance in {gains} of {n_runs} runs, and the best "
-        f"network better than every baseline in {ahead} ({metric}, 95 % intervals over clusters)."
+        f"network better than every baseline in {ahead} (95 % intervals over clusters)."
     )
 
 

@@ -87,6 +87,19 @@ def test_a_panel_per_run_with_names_in_words(tables):
                       "5-mer counts, linear"]  # fmt: skip
 
 
+def test_classification_stands_beside_with_its_own_metric(tables):
+    scores, classes = tables["expression_scores"], scores_of(["root"], 4)
+    classes = classes[classes["metric"] == "r2"].assign(metric="auc", run="classes")
+    both = pd.concat([scores, classes], ignore_index=True)
+    _, axes = summary.grid_of_runs(both)
+    summary.draw_runs(both, axes, summary.plot_performance)
+    assert [ax.get_ylabel()[:3] for ax in axes[:, 0]] == ["R² ", "R² ", "AUC"]
+    pairs = pairs_of(("pretrained", "bow5", 0.1, 0.2)).assign(metric="auc", run="classes")
+    paired = pd.concat([tables["expression_paired"], pairs], ignore_index=True)
+    assert "every baseline in 2" in summary.count_wins(paired)
+    assert "classes: AUC, mean of tissues" in summary.describe_performance(both, paired)
+
+
 def test_many_tissues_leave_room_for_the_main_methods_only(ax):
     table = scores_of([f"tissue {i}" for i in range(20)], 3)
     summary.plot_performance(table, ax)
