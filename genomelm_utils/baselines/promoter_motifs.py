@@ -4,8 +4,7 @@ CornBERT's own list ("features from a list of common plant promoters") was never
 is put together from the literature. Word and source of a motif with an accession were compared with
 a copy of the PLACE database (Higo et al. 1999, Nucleic Acids Res. 27:297). The others' words are
 not in it: TATA box; Y patch (octamers of pyrimidines in its source); Inr (the mammalian consensus,
-SO:0000014 of the Sequence Ontology); W-box and O2 box, of which it has the longer and shorter words
-that are named there.
+SO:0000014 of the Sequence Ontology); W-box (it has TTGAC and TTTGACY) and O2 box (TCCACGTAGA).
 
 Shapes: S promoters, L bases of the longest, W letters of a motif, F features.
 """
@@ -46,9 +45,7 @@ PLANT_MOTIFS = (
     PlantMotif("Inr", "YYANWYY", "Smale & Kadonaga 2003, Annu. Rev. Biochem. 72:449"),
     PlantMotif("G-box", "CACGTG", "Menkens et al. 1995, Trends Biochem. Sci. 20:506", "S000042"),
     PlantMotif("ABRE", "ACGTGKC", "Hattori et al. 2002, Plant Cell Physiol. 43:136", "S000394"),
-    PlantMotif(
-        "W-box", "TTGACY", "Eulgem et al. 2000, Trends Plant Sci. 5:199; PLACE: TTGAC, TTTGACY"
-    ),
+    PlantMotif("W-box", "TTGACY", "Eulgem et al. 2000, Trends Plant Sci. 5:199"),
     PlantMotif("GCC box", "GCCGCC", "Ohme-Takagi & Shinshi 1995, Plant Cell 7:173", "S000430"),
     PlantMotif("DRE", "RCCGAC", "Dubouzet et al. 2003, Plant J. 33:751", "S000418"),
     PlantMotif("as-1", "TGACG", "Lam et al. 1989, PNAS 86:7890", "S000024"),
@@ -64,7 +61,7 @@ PLANT_MOTIFS = (
     PlantMotif("RY repeat", "CATGCA", "Ezcurra et al. 1999, Plant Mol. Biol. 40:699", "S000264"),
     PlantMotif("prolamin box", "TGTAAAG", "Vicente-Carbajosa et al. 1997, PNAS 94:7685", "S000001"),
     PlantMotif("GCN4", "TGAGTCA", "Washida et al. 1999, Plant Mol. Biol. 40:1", "S000277"),
-    PlantMotif("O2 box", "CCACGTAG", "Schmidt et al. 1992, Plant Cell 4:689; TCCACGTAGA"),
+    PlantMotif("O2 box", "CCACGTAG", "Schmidt et al. 1992, Plant Cell 4:689"),
     PlantMotif("ERE", "AWTTCAAA", "Itzhaki et al. 1994, PNAS 91:8925", "S000037"),
 )
 PER_MOTIF = ("plus", "minus", "present", "nearest_bp")
