@@ -20,20 +20,14 @@ from genomelm_utils.figures.expression import (
     plot_true_predicted,
 )
 from genomelm_utils.figures.importance import describe_importance
+from genomelm_utils.figures.manuscript import numbers_by_run
 from genomelm_utils.figures.style import DOUBLE_MM, new_figure
 
 if TYPE_CHECKING:  # runs are handed in: only their types are named here
     from genomelm_utils.pipeline.context import Parent
 
-#: Name of a gathered table -> the table of a run; those that a run does not have are left out.
-TABLES = {
-    "expression_scores": "scores",
-    "expression_paired": "paired",
-    "expression_points": "points",
-    "expression_importance": "importance",
-    "expression_planted": "planted_importance",
-    "expression_kmers": "top_kmers",
-}
+#: Tables of a run; those that a run does not have are left out.
+TABLES = ("scores", "paired", "points", "importance", "planted_importance", "top_kmers")
 METRIC, CLASS_METRIC = "R2", "auc"  # R2 also counts a wrong scale; auc of classification
 MAX_METHODS = 60  # points of a panel that can be told apart: methods times tissues
 
@@ -44,8 +38,8 @@ def gather_expression(parents: Sequence["Parent"]) -> dict[str, pd.DataFrame]:
     Without any run the tables are empty.
     """
     found = {}
-    for name, table in TABLES.items():
-        parts = [p.table(table).assign(run=p.run) for p in parents if table in p.tables]
+    for name in TABLES:
+        parts = [p.table(name).assign(run=p.run) for p in parents if name in p.tables]
         found[name] = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
     return found
 
@@ -185,3 +179,19 @@ def describe_places(importance: pd.DataFrame, planted: pd.DataFrame) -> str:
             text += f" Planted motifs over all other places: {', '.join(listed)} times."
         told.append(text)
     return " ".join(told)
+
+
+# --- numbers of the text --------------------------------------------------------------------------
+
+
+def mean_of_tissues(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Rows of a metric of expression, mean over tissues."""
+    return scores[(scores["tissue"] == "mean") & (scores["metric"] == metric)]
+
+
+def expression_numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """Every number the text quotes, by metric, run and model; None where not a number."""
+    return {
+        metric: numbers_by_run(mean_of_tissues(tables["scores"], metric), "mean", "model")
+        for metric in ("r2", "R2")
+    }

@@ -71,14 +71,14 @@ def tables(tmp_path) -> dict[str, pd.DataFrame]:
 
 
 def test_runs_are_gathered_and_those_without_a_table_left_out(tables):
-    assert tables["expression_scores"]["run"].unique().tolist() == ["maize", "other"]
-    assert tables["expression_planted"]["run"].unique().tolist() == ["maize"]
-    assert tables["expression_kmers"].empty
+    assert tables["scores"]["run"].unique().tolist() == ["maize", "other"]
+    assert tables["planted_importance"]["run"].unique().tolist() == ["maize"]
+    assert tables["top_kmers"].empty
     assert all(table.empty for table in summary.gather_expression([]).values())
 
 
 def test_a_panel_per_run_with_names_in_words(tables):
-    scores = tables["expression_scores"]
+    scores = tables["scores"]
     _, axes = summary.grid_of_runs(scores)
     summary.draw_runs(scores, axes, summary.plot_performance)
     assert [ax.get_title() for ax in axes[:, 0]] == ["maize", "other"]
@@ -88,14 +88,14 @@ def test_a_panel_per_run_with_names_in_words(tables):
 
 
 def test_classification_stands_beside_with_its_own_metric(tables):
-    scores, classes = tables["expression_scores"], scores_of(["root"], 4)
+    scores, classes = tables["scores"], scores_of(["root"], 4)
     classes = classes[classes["metric"] == "r2"].assign(metric="auc", run="classes")
     both = pd.concat([scores, classes], ignore_index=True)
     _, axes = summary.grid_of_runs(both)
     summary.draw_runs(both, axes, summary.plot_performance)
     assert [ax.get_ylabel()[:3] for ax in axes[:, 0]] == ["R² ", "R² ", "AUC"]
     pairs = pairs_of(("pretrained", "bow5", 0.1, 0.2)).assign(metric="auc", run="classes")
-    paired = pd.concat([tables["expression_paired"], pairs], ignore_index=True)
+    paired = pd.concat([tables["paired"], pairs], ignore_index=True)
     assert "every baseline in 2" in summary.count_wins(paired)
     assert "classes: AUC, mean of tissues" in summary.describe_performance(both, paired)
 
@@ -108,10 +108,10 @@ def test_many_tissues_leave_room_for_the_main_methods_only(ax):
 
 def test_wins_are_counted_whichever_network_is_the_best(tables):
     """Pretrained is better in both runs: once it is chosen, once the other one is."""
-    told = summary.count_wins(tables["expression_paired"])
+    told = summary.count_wins(tables["paired"])
     assert "beyond chance in 2 of 2 runs" in told
     assert "every baseline in 1" in told
-    text = summary.describe_performance(tables["expression_scores"], tables["expression_paired"])
+    text = summary.describe_performance(tables["scores"], tables["paired"])
     assert text.startswith("maize: R², mean of tissues")
     assert "other: " in text
     assert "beats not pretrained (+0.055 [+0.010, +0.100])" in text
@@ -119,7 +119,7 @@ def test_wins_are_counted_whichever_network_is_the_best(tables):
 
 def test_tissues_from_the_best_to_the_worst_and_spare_axes_hidden(tables):
     assert summary.choose_tissues(POINTS) == ["root", "ear", "leaf"]
-    points = tables["expression_points"]
+    points = tables["points"]
     _, axes = summary.grid_of_runs(points, n_cols=3)
     summary.plot_scatter_runs(points, axes)
     assert [ax.get_visible() for ax in axes.flat] == [True] * 4 + [False] * 2
@@ -130,7 +130,7 @@ def test_tissues_from_the_best_to_the_worst_and_spare_axes_hidden(tables):
 
 
 def test_places_of_both_rules_are_drawn_and_told(tables):
-    places, planted = tables["expression_importance"], tables["expression_planted"]
+    places, planted = tables["importance"], tables["planted_importance"]
     _, axes = summary.grid_of_runs(places)
     summary.draw_runs(places, axes, plot_importance_map)
     assert "TSS" in axes[0, 0].get_xlabel()
