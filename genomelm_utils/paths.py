@@ -5,7 +5,6 @@ from pathlib import Path
 
 ROOT = Path(os.environ.get("GENOMELM_ROOT", Path(__file__).resolve().parent.parent))
 INTERACTIVE = "interactive"  # the profile of runs outside a batch
-FIGURE_STAGES = "13_figures"  # names of stages that draw a paper's figures begin so
 
 
 def notebook_file(stage: str) -> Path:

@@ -101,7 +101,7 @@ def finite_numbers(values: pd.Series) -> dict[str, float | None]:
 def publish(run: "Run", numbers: dict[str, Any]) -> Path:
     """Writes numbers.json and copies figures and tables to figures/<profile>/<paper>/; that folder.
 
-    The paper is what follows `13_figures_` in the stage's name. The copy takes the place of an
+    The paper is what follows `_figures_` in the stage's name. The copy takes the place of an
     earlier one when it is complete. A run outside a batch publishes nothing outside its own folder.
 
     numbers: every number the text quotes, from tables only; without NaN, which JSON has not.
@@ -111,7 +111,7 @@ def publish(run: "Run", numbers: dict[str, Any]) -> Path:
     (folder / "numbers.json").write_text(text + "\n", encoding="utf-8")
     if run.profile == paths.INTERACTIVE:
         return folder
-    target = paths.figures_dir() / run.profile / run.stage.removeprefix(f"{paths.FIGURE_STAGES}_")
+    target = paths.figures_dir() / run.profile / run.stage.partition("_figures_")[2]
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
         new, old = Path(scratch) / "new", Path(scratch) / "old"
