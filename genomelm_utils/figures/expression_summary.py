@@ -3,6 +3,7 @@
 Every table has `run`. Sentences are computed from the same rows that are drawn.
 """
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # runs are handed in: only their types are named here
 #: Tables of a run; those that a run does not have are left out.
 TABLES = ("scores", "paired", "points", "importance", "planted_importance", "top_kmers")
 METRIC, CLASS_METRIC = "R2", "auc"  # R2 also counts a wrong scale; auc of classification
+TITLE_LETTERS = 32  # of a line above one of three panels
 MAX_METHODS = 60  # points of a panel that can be told apart: methods times tissues
 
 
@@ -146,7 +148,7 @@ def plot_scatter_runs(points: pd.DataFrame, axes: np.ndarray) -> np.ndarray:
         for tissue, ax in zip(tissues, row, strict=False):
             rows = part[part["tissue"] == tissue]
             plot_true_predicted(rows, ax, unit=str(rows["scale"].iloc[0]))
-            ax.set_title(f"{run}: {tissue}")
+            ax.set_title("\n".join(textwrap.wrap(f"{run}: {tissue}", TITLE_LETTERS)))
     return axes
 
 

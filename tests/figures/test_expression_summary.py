@@ -124,6 +124,10 @@ def test_tissues_from_the_best_to_the_worst_and_spare_axes_hidden(tables):
     summary.plot_scatter_runs(points, axes)
     assert [ax.get_visible() for ax in axes.flat] == [True] * 4 + [False] * 2
     assert axes[0, 0].get_xlabel() == "measured, ln(TPM + 1)"
+    long = points.assign(tissue="tip of the ear primordium, six to eight millimetres")
+    _, axes = summary.grid_of_runs(long, n_cols=3)
+    summary.plot_scatter_runs(long, axes)
+    assert max(map(len, axes[0, 0].get_title().split("\n"))) <= 32
     told = summary.describe_scatter(points)
     assert "maize: 40 test promoters in 4 tissues" in told
     assert "root, ear, leaf" in told
