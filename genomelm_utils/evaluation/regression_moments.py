@@ -53,8 +53,9 @@ def row_sums(
 def scores_of(sums: np.ndarray) -> dict[str, np.ndarray]:
     """Scores of sums [..., len(SUMS)]: r, r2, R2, mse, mae_tpm, skill; NaN where one is undefined.
 
-    r, r2: Pearson correlation and its square, NaN for a constant prediction or label. R2: 1 - residual sum /
-    sum of squares about the labels' own mean. skill: the same about a given baseline.
+    r, r2: Pearson correlation and its square, NaN for a constant prediction or label. R2: 1 -
+    residual sum / sum of squares about the labels' own mean. skill: the same about a given
+    baseline.
     """
     n, y, p, yy, pp, yp, ee, tpm, base = np.moveaxis(np.asarray(sums, np.float64), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
