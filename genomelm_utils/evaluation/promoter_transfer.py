@@ -108,7 +108,8 @@ def transfer_scores(
 
 def _check_name(text: str, what: str, name: str, known: list[str]) -> None:
     if name not in known:
-        near = get_close_matches(name, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        lower = {one.lower(): one for one in known}
+        near = get_close_matches(name.lower(), lower, 1)
+        hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
         shown = ", ".join(known[:10]) + (" ..." if len(known) > 10 else "")
         raise ValueError(f"transfer {text!r}: no {what} {name!r}, expected one of: {shown}{hint}")

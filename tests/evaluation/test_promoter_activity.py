@@ -95,7 +95,7 @@ def test_copies_of_a_cluster_are_no_evidence(rng: np.random.Generator) -> None:
 
 def test_cell_specificity_needs_more_than_overall_strength(rng: np.random.Generator) -> None:
     values, _ = simulate(rng, 200)
-    strength = np.repeat(np.nanmean(values, 1, keepdims=True), 3, 1)
+    strength = np.repeat(np.nan_to_num(values).mean(1, keepdims=True), 3, 1)
     noisy = np.nan_to_num(values) + 0.3 * rng.normal(size=values.shape)
     table = specificity_scores(values, {"strength": strength, "cells": noisy}, CELLS, **QUICK)
     assert table["output"].unique().tolist() == [
@@ -114,19 +114,19 @@ def test_cell_specificity_needs_more_than_overall_strength(rng: np.random.Genera
 
 def test_what_replicates_allow(rng: np.random.Generator) -> None:
     """The ceiling is what a prediction of the true values reaches against the replicates' mean."""
-    truth = rng.normal(size=(4000, 3))
+    truth = rng.normal(size=(1500, 3))
     first, second = (truth + 0.8 * rng.normal(size=truth.shape) for _ in range(2))
     second[0, 0] = np.nan
     table = replicate_ceiling(first, second, CELLS, **QUICK)
     kept = np.isfinite(second[:, 0])
     r = pearsonr(first[kept, 0], second[kept, 0]).statistic
     assert cell(table, output="JURKAT", metric="r")["mean"] == pytest.approx(r)
-    assert cell(table, output="JURKAT", metric="r")["n"] == 3999
+    assert cell(table, output="JURKAT", metric="r")["n"] == 1499
     ceiling = cell(table, output="JURKAT", metric="ceiling")
     assert ceiling["mean"] == pytest.approx(np.sqrt(2 * r / (1 + r)))
     best = activity_scores((first + second) / 2, {"truth": truth}, CELLS, **QUICK)
     reached = cell(best, output="JURKAT", subset="all", metric="r")["mean"]
-    assert reached == pytest.approx(ceiling["mean"], abs=0.02)
+    assert reached == pytest.approx(ceiling["mean"], abs=0.03)
     shares = share_of_ceiling(best, table)
     row = cell(shares, output="JURKAT", metric="r")
     assert row["share"] == pytest.approx(reached / r)

@@ -18,6 +18,7 @@ from genomelm_utils.interpretation.motif_insertion import MotifEffects, motif_ef
 from genomelm_utils.models.motif_scan import MotifScanner
 from genomelm_utils.models.promoter_blocks import PAD_CODE, stack_codes
 from genomelm_utils.models.promoter_nets import build_promoter_net
+from genomelm_utils.motifs.formats import read_motifs
 from genomelm_utils.sequences.alphabet import encode, reverse_complement
 
 GATA, EBOX = np.eye(4)[encode("AGATAAGATC")], np.eye(4)[encode("CCACGTGACC")]
@@ -279,6 +280,21 @@ def test_outputs_are_named_by_the_network_or_by_hand() -> None:
         motif_effects(net, codes, {"gata": GATA})
     with pytest.raises(ValueError, match="3 names for 2 outputs"):
         motif_effects(net, codes, {"gata": GATA}, task="a", outputs=["p", "q", "r"])
+
+
+def test_motifs_come_from_a_meme_file(tmp_path) -> None:
+    """Comments are no motifs; a row of zeros is told with its line before anything is inserted."""
+    rows = "".join(" ".join(f"{value:g}" for value in row) + "\n" for row in GATA)
+    head = "MEME version 4\n\n# a comment\nALPHABET= ACGT\n\nMOTIF gata GATA1\n"
+    head += "letter-probability matrix: alength= 4 w= 10 nsites= 20 E= 0\n"
+    file = tmp_path / "motifs.meme"
+    file.write_text(head + rows + "# another\n\nURL http://example.org\n")
+    found = motif_effects(counter(), random_backgrounds(5), read_motifs(file), copies=1)
+    assert found.motifs == ("gata",)
+    assert np.allclose(found.effects_MSC[0, :, 0], 1)
+    file.write_text(head + rows.replace("0 0 1 0", "0 0 0 0", 1))
+    with pytest.raises(ValueError, match=r"motifs\.meme, line 9: probabilities sum to 0, exp"):
+        read_motifs(file)
 
 
 def test_saved_and_loaded(tmp_path) -> None:
