@@ -1,0 +1,1 @@
+"""Which words? Motif discovery, comparison with known motifs, motif files."""
