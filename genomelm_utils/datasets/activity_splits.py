@@ -28,7 +28,7 @@ GC_BINS = 20  # of 0.05 each. Source: the same
 #: Validation and test chromosomes of RNA-seq, ChIP-seq, STARR-seq and lentiMPRA. Source: the same.
 TEST_CHROMOSOMES = ("2", "9", "10", "13", "20", "21")
 VALID_CHROMOSOMES = ("4", "17")
-TRAIN_CHROMOSOMES = tuple("1 3 5 6 7 8 11 12 14 15 16 18 19 22".split())
+TRAIN_CHROMOSOMES = ("1", "3", "5", "6", "7", "8", "11", "12", "14", "15", "16", "18", "19", "22")
 #: Of Malinois. Source: Gosai et al. 2024, Nature 634:1211; Reddy et al., code.
 MALINOIS_TEST, MALINOIS_VALID = ("7", "13"), ("19", "21", "X")
 #: Rows of a validation set that is cut down, and what the released code keeps. Source: ours; code.
@@ -163,7 +163,8 @@ def split_set(
 
     rule: 'given' keeps them; 'stratum' (column: the class); 'chromosome' (column: its name, options
     as `split_by_chromosome`); 'cluster' (similar sequences together, options as `find_groups`);
-    'group' (column: what stays together, and so do copies on either strand). mode: of 'stratum'. measure: False leaves the overlap out.
+    'group' (column: what stays together, and so
+    do copies on either strand). mode: of 'stratum'. measure: False leaves the overlap out.
     Raises ValueError for an unknown rule or column.
     """
     if rule not in RULES:
@@ -247,8 +248,8 @@ def shrink_valid(
 
     'corrected': `n_rows` of them (all, if there are fewer), drawn in proportion to the values of
     the first measured output (its quantile tenths, or its classes); the test part stays whole.
-    'reference': the first ten rows of the validation and of the test part as they stand in the file,
-    which in a file sorted by label are of one class.
+    'reference': the first ten rows of the validation and of the test part as they stand in the
+    file, which in a file sorted by label are of one class.
     """
     check_mode("mode", mode)
     part_S = data.part_S.copy()

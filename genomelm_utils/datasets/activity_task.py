@@ -175,7 +175,8 @@ def make_set(
         encode(one, f"{spec.name}, row {i} (0-based)") if isinstance(one, str) else one
         for i, one in enumerate(sequences)
     ]
-    labels_ST = np.asarray(labels_ST, dtype=np.float32).reshape(len(codes), -1)
+    labels_ST = np.asarray(labels_ST, dtype=np.float32)
+    labels_ST = labels_ST[:, None] if labels_ST.ndim == 1 else labels_ST
     if columns is None:
         table = pd.DataFrame(index=pd.RangeIndex(len(codes)))
     else:
@@ -268,8 +269,8 @@ def _check(data: ActivitySet) -> None:
     if missing_ST.any() and not spec.masked:
         row, t = np.argwhere(missing_ST)[0]
         raise ValueError(
-            f"{spec.name}, row {row} (0-based): {spec.outputs[t]} is NaN ({missing_ST.sum()} labels "
-            "are), but the task is not masked; declare masked=True, or leave those rows out"
+            f"{spec.name}, row {row} (0-based): {spec.outputs[t]} is NaN ({missing_ST.sum()} "
+            "labels), but the task is not masked; declare masked=True, or leave them out"
         )
     n_classes = 2 if spec.kind == "multilabel" else len(spec.classes)
     if n_classes:

@@ -81,9 +81,14 @@ def read_fluorescence(
     )
     skipped = {
         f"a sum of counts below {min_count}": len(counts) - len(kept),
-        "no design of that sequence": len(kept) - int(kept["sequence"].isin(joined["sequence"]).sum()),
+        "no design of that sequence": len(kept)
+        - int(kept["sequence"].isin(joined["sequence"]).sum()),
     }
-    keep = ["class", "cell_specific_class", *(c for c in joined if c.startswith(("value_", "replicate_")))]
+    keep = [
+        "class",
+        "cell_specific_class",
+        *(c for c in joined if c.startswith(("value_", "replicate_"))),
+    ]
     values_ST = joined[[f"label_{cell}" for cell in cells]].to_numpy()
     return make_set(spec, joined["sequence"].tolist(), values_ST, joined[keep], skipped=skipped)
 
@@ -96,7 +101,9 @@ def keep_counted(counts: pd.DataFrame, min_count: int = MIN_COUNT) -> pd.DataFra
     return counts[(counts[sums] >= min_count).all(axis=1)].reset_index(drop=True)
 
 
-def sorted_ratios(counts: pd.DataFrame, version: str = "final") -> dict[tuple[str, int], np.ndarray]:
+def sorted_ratios(
+    counts: pd.DataFrame, version: str = "final"
+) -> dict[tuple[str, int], np.ndarray]:
     """(cell, replicate) -> P4 / P7, float64 [S].
 
     'final': each sample's counts plus one are scaled to sum to 1 first; 'first': only plus one.
@@ -107,7 +114,9 @@ def sorted_ratios(counts: pd.DataFrame, version: str = "final") -> dict[tuple[st
             for gate in ("P4", "P7"):
                 plus = counts[_column(cell, r, gate)].to_numpy(np.float64) + 1
                 fractions[cell, r, gate] = plus / plus.sum() if version == "final" else plus
-    return {(c, r): fractions[c, r, "P4"] / fractions[c, r, "P7"] for c in CELLS for r in REPLICATES}
+    return {
+        (c, r): fractions[c, r, "P4"] / fractions[c, r, "P7"] for c in CELLS for r in REPLICATES
+    }
 
 
 def label_table(ratios: dict[tuple[str, int], np.ndarray], zscore: bool = False) -> pd.DataFrame:
@@ -115,7 +124,9 @@ def label_table(ratios: dict[tuple[str, int], np.ndarray], zscore: bool = False)
     table = pd.DataFrame({f"replicate_{c}_{r}": np.log2(ratio) for (c, r), ratio in ratios.items()})
     for cell in CELLS:
         value_S = table[[f"replicate_{cell}_{r}" for r in REPLICATES]].mean(axis=1)
-        table[f"value_{cell}"] = (value_S - value_S.mean()) / value_S.std(ddof=0) if zscore else value_S
+        table[f"value_{cell}"] = (
+            (value_S - value_S.mean()) / value_S.std(ddof=0) if zscore else value_S
+        )
     return table
 
 
@@ -176,8 +187,9 @@ def build_construct(plasmid: str, promoter: np.ndarray) -> np.ndarray:
     found = run.span() if run else None
     if len(plasmid) != PLASMID_BP or found != PROMOTER_AT or len(promoter) != end - begin:
         raise ValueError(
-            f"a plasmid of {len(plasmid)} bases with N at {found} and a promoter of {len(promoter)}, "
-            f"expected {PLASMID_BP}, N at {PROMOTER_AT} (0-based, half-open) and {end - begin}"
+            f"a plasmid of {len(plasmid)} bases with N at {found} and a promoter of "
+            f"{len(promoter)}, expected {PLASMID_BP}, N at {PROMOTER_AT} (0-based, half-open) "
+            f"and {end - begin}"
         )
     codes = encode(plasmid, "plasmid")
     codes[begin:end] = promoter

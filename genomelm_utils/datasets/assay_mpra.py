@@ -82,8 +82,8 @@ def lenti_set(
     sheets: cell -> columns sequence (230 bases with adaptors), chromosome ('' = none), mean, and
     where measured both ways, 'reverse [log2(rna/dna)]', whose rows give the reverse complement too.
     joint: sequence, chromosome and one column per cell. Rows without a chromosome are dealt 70 %
-    train, 20 % test, 10 % valid at random, both orientations of an element as one; 'reference' deals
-    every row by itself, so that the two may be parted.
+    train, 20 % test, 10 % valid at random, both orientations of an element as one; 'reference'
+    deals every row by itself, so that the two may be parted.
     """
     check_mode("pairs", pairs)
     tables = []
@@ -104,7 +104,7 @@ def lenti_set(
     stacked = pd.concat(tables, ignore_index=True)
     stacked["chromosome"] = stacked["chromosome"].fillna("").astype(str)
     for cell in LENTI_CELLS:
-        stacked[cell] = stacked[cell] if cell in stacked else np.nan
+        stacked[cell] = stacked.get(cell, np.nan)
     merged = stacked.groupby("sequence", sort=False).agg(
         {"chromosome": "first", **dict.fromkeys(LENTI_CELLS, "mean")}
     )
@@ -133,8 +133,8 @@ def read_lenti(path: str | Path, sheet_of: Mapping[str, str], header: int = 1) -
         chromosome = next((c for low, c in lower.items() if low.startswith("chr")), None)
         if sequence is None or chromosome is None or "mean" not in lower:
             raise ValueError(
-                f"{path}, sheet {name!r}: columns {list(sheet)[:12]}, expected '230nt sequence...', "
-                "'chr...' and 'mean'"
+                f"{path}, sheet {name!r}: columns {list(sheet)[:12]}, expected '230nt "
+                "sequence...', 'chr...' and 'mean'"
             )
         found[cell] = sheet.rename(
             columns={sequence: "sequence", chromosome: "chromosome", lower["mean"]: "mean"}
@@ -168,7 +168,7 @@ def starr_set(
             continue
     table = joined.iloc[kept].reset_index(drop=True)
     for cell in STARR_CELLS:
-        table[cell] = table[cell] if cell in table else np.nan
+        table[cell] = table.get(cell, np.nan)
     train = (*TRAIN_CHROMOSOMES, *SEX_CHROMOSOMES)
     part_S = split_by_chromosome(table["chromosome"], train=train)
     spec = TaskSpec("STARRSeq", "regression", STARR_CELLS, masked=True, labels="fold change")
@@ -210,7 +210,7 @@ def malinois_set(
         means.append(value.replace(MISSING, np.nan).rename(cell))
     joined = pd.concat(means, axis=1).reset_index()
     for cell in MALINOIS_CELLS:
-        joined[cell] = joined[cell] if cell in joined else np.nan
+        joined[cell] = joined.get(cell, np.nan)
     right = joined["sequence"].str.len() == MALINOIS_BP
     measured = joined[list(MALINOIS_CELLS)].notna()
     table = joined[right & measured.any(axis=1)].reset_index(drop=True)
@@ -237,7 +237,10 @@ def read_malinois(paths: Mapping[str, Sequence[str | Path]]) -> dict[str, list[p
     """Cell -> tables of its files, as `malinois_set` takes them."""
     needed = ["ID", "sequence", "log2FoldChange"]
     what = "element quantifications with sequences"
-    return {cell: [read_columns(p, needed, what)[needed] for p in files] for cell, files in paths.items()}
+    return {
+        cell: [read_columns(p, needed, what)[needed] for p in files]
+        for cell, files in paths.items()
+    }
 
 
 def _subsample(table: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -34,7 +34,7 @@ TSS_COLUMNS = {
 
 
 def read_tss(path: str | Path) -> pd.DataFrame:
-    """Columns gene_id, gene_name, tss (1-based), strand, chromosome: Ensembl's export, one per id."""
+    """Columns gene_id, gene_name, tss (1-based), strand, chromosome: one row per Ensembl id."""
     table = read_columns(path, list(TSS_COLUMNS), "an Ensembl table of genes", dtype=str)
     table = table[list(TSS_COLUMNS)].rename(columns=TSS_COLUMNS)
     table["tss"], table["strand"] = table["tss"].astype(int), table["strand"].astype(int)
@@ -81,7 +81,7 @@ def expression_set(
     scaling: str = "reference",
 ) -> ActivitySet:
     """One row per gene and window; labels are log2(x + 1), z-scored per cell. Columns gene, window,
-    chromosome; parts by chromosome; predictions of held-out rows are averaged over a gene's windows.
+    chromosome; parts by chromosome; predictions of held-out rows are averaged over windows.
 
     Left out and counted: genes without a TSS, with a sum of less than 1 per cell, on chromosomes of
     no part, with a window that leaves its chromosome. scaling: mean and deviation 'reference' over
@@ -105,7 +105,9 @@ def expression_set(
     label_GT = np.log2(linear_GT[keep] + 1)
     of = np.full(len(joined), True) if scaling == "reference" else part_G == "train"
     if not of.any():
-        raise ValueError(f"{name}: no gene is left to scale by, expected some on chromosomes 1 to 22")
+        raise ValueError(
+            f"{name}: no gene is left to scale by, expected some on chromosomes 1 to 22"
+        )
     deviation_T = label_GT[of].std(0)
     label_GT = (label_GT - label_GT[of].mean(0)) / np.where(deviation_T > 0, deviation_T, 1)
     codes, columns = [], []
@@ -114,7 +116,12 @@ def expression_set(
             codes.append(cut_window(fetch, gene, window, coordinates))
             columns.append({"gene": gene.gene_id, "window": w, "chromosome": gene.chromosome})
     spec = TaskSpec(
-        name, "regression", tuple(cells), average_by="gene", windows=windows, labels="z of log2(x+1)"
+        name,
+        "regression",
+        tuple(cells),
+        average_by="gene",
+        windows=windows,
+        labels="z of log2(x+1)",
     )
     repeat = len(windows)
     return make_set(

@@ -1,4 +1,4 @@
-"""Published activity sets that are small enough to be at hand: human and mouse, fly, plants, E. coli.
+"""Published activity sets that are small enough to be at hand: vertebrates, fly, plants, E. coli.
 
 Each loader takes `locate` (a file's name in data/registry.tsv -> its path) and gives an
 `ActivitySet` with the column `group`: what must stay together in a split (tiles of one TSS, both

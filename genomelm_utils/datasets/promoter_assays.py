@@ -41,28 +41,36 @@ class Assay:
 
 
 _CELLS = "JURKAT, K562, THP1"
+_SORTED = "assay_fluorescence.read_fluorescence"
+_RNASEQ, _SURE = "assay_rnaseq.expression_set", "assay_sure.sure_set"
+_CHIP = "assay_chipseq.chipseq_set"
+_MALINOIS = "assay_mpra.malinois_set"
 _STRATUM = ("stratum", "cell_specific_class")
 _GIVEN = ("given", "")
 #: Source: Reddy et al. 2023 (bioRxiv 2023.02.24.529941), code; the loaders name the assays.
 ASSAYS: dict[str, Assay] = {
-    "FluorescenceData": Assay("regression", _CELLS, 250, *_STRATUM, "assay_fluorescence.read_fluorescence"),
-    "FluorescenceData_DE": Assay("regression", _CELLS, 250, *_STRATUM, "assay_fluorescence.read_fluorescence"),
+    "FluorescenceData": Assay("regression", _CELLS, 250, *_STRATUM, _SORTED),
+    "FluorescenceData_DE": Assay("regression", _CELLS, 250, *_STRATUM, _SORTED),
     **{
-        f"FluorescenceData_{cell}": Assay("regression", cell, 250, *_STRATUM, "assay_fluorescence.read_fluorescence")
+        f"FluorescenceData_{cell}": Assay("regression", cell, 250, *_STRATUM, _SORTED)
         for cell in ("JURKAT", "K562", "THP1")
     },
-    "FluorescenceData_classification": Assay("multilabel", _CELLS, 250, *_STRATUM, "assay_fluorescence.read_fluorescence"),
-    "LL100": Assay("regression", "cell lines of the table", 250, *_GIVEN, "assay_rnaseq.expression_set"),
-    "CCLE": Assay("regression", "cell lines of the table", 250, *_GIVEN, "assay_rnaseq.expression_set"),
-    "Roadmap": Assay("regression", "57 epigenomes", 250, *_GIVEN, "assay_rnaseq.expression_set"),
-    "ENCODETFChIPSeq": Assay("multilabel", "up to 1,645 tracks", 600, *_GIVEN, "assay_chipseq.chipseq_set", masked=True),
-    "Sharpr_MPRA": Assay("regression", "12 of 2 cells and 2 promoters", 145, *_GIVEN, "assay_mpra.read_sharpr"),
-    "SuRE_classification": Assay("binned", "K562, HepG2", 0, *_GIVEN, "assay_sure.sure_set", heads=4),
-    "SuRE_regression": Assay("regression", "K562, HepG2", 0, *_GIVEN, "assay_sure.sure_set", heads=4),
-    "lentiMPRA": Assay("regression", "K562, HepG2, WTC11", 200, *_GIVEN, "assay_mpra.lenti_set", masked=True),
+    "FluorescenceData_classification": Assay("multilabel", _CELLS, 250, *_STRATUM, _SORTED),
+    "LL100": Assay("regression", "cell lines of the table", 250, *_GIVEN, _RNASEQ),
+    "CCLE": Assay("regression", "cell lines of the table", 250, *_GIVEN, _RNASEQ),
+    "Roadmap": Assay("regression", "57 epigenomes", 250, *_GIVEN, _RNASEQ),
+    "ENCODETFChIPSeq": Assay("multilabel", "up to 1,645 tracks", 600, *_GIVEN, _CHIP, masked=True),
+    "Sharpr_MPRA": Assay(
+        "regression", "12 of 2 cells and 2 promoters", 145, *_GIVEN, "assay_mpra.read_sharpr"
+    ),
+    "SuRE_classification": Assay("binned", "K562, HepG2", 0, *_GIVEN, _SURE, heads=4),
+    "SuRE_regression": Assay("regression", "K562, HepG2", 0, *_GIVEN, _SURE, heads=4),
+    "lentiMPRA": Assay(
+        "regression", "K562, HepG2, WTC11", 200, *_GIVEN, "assay_mpra.lenti_set", masked=True
+    ),
     "STARRSeq": Assay("regression", "K562, HepG2", 0, *_GIVEN, "assay_mpra.starr_set", masked=True),
-    "Malinois_MPRA": Assay("regression", "5 cells", 200, *_GIVEN, "assay_mpra.malinois_set", masked=True),
-}  # fmt: skip
+    "Malinois_MPRA": Assay("regression", "5 cells", 200, *_GIVEN, _MALINOIS, masked=True),
+}
 #: Names that stand for several tasks.
 TASK_SETS = {"RNASeq": ("LL100", "CCLE", "Roadmap")}
 
@@ -104,8 +112,8 @@ def read_table_task(
 ) -> ActivitySet:
     """A task from a table of one's own (CSV, TSV, Parquet or a DataFrame), split and measured.
 
-    labels: its label columns; for classes, names of `classes`. split: 'column' (`split_column` holds
-    train, valid or test), or a rule of `split_set` with `split_column` and options.
+    labels: its label columns; for classes, names of `classes`. split: 'column' (`split_column`
+    holds train, valid or test), or a rule of `split_set` with `split_column` and options.
     Raises ValueError for columns that are missing, labels that are no numbers, and what `make_set`
     and `split_set` raise.
     """
@@ -113,7 +121,9 @@ def read_table_task(
         path = Path(table)
         what = f"a table with {sequence} and {', '.join(labels)}"
         table = (
-            pd.read_parquet(path) if path.suffix == ".parquet" else read_columns(path, [sequence], what)
+            pd.read_parquet(path)
+            if path.suffix == ".parquet"
+            else read_columns(path, [sequence], what)
         )
     by_column = split == "column"
     needed = [sequence, *labels, *([split_column] if split_column else [])]
@@ -143,7 +153,12 @@ def read_table_task(
 
 
 def load_sample(
-    name: str, locate: assay_samples.Locate, *, species: str = "", split: str = "group", seed: int = 0
+    name: str,
+    locate: assay_samples.Locate,
+    *,
+    species: str = "",
+    split: str = "group",
+    seed: int = 0,
 ) -> ActivitySet:
     """One of the sets at hand (`assay_samples.FILES`), split and measured."""
     data = assay_samples.read_sample(name, locate, species)

@@ -105,7 +105,9 @@ def simulate_activity(
         words[minus] = reverse_complement(words[minus])
         codes_SL[rows[:, None], start[:, None] + np.arange(width)] = words
         strand = np.where(minus, "-", "+")
-        tables.append(pd.DataFrame({"row": rows, "motif": one.name, "start": start, "strand": strand}))
+        tables.append(
+            pd.DataFrame({"row": rows, "motif": one.name, "start": start, "strand": strand})
+        )
     effects_MC = np.array([[one.effect(cell) for cell in cells] for one in motifs])
     signal_SC = present_SM @ effects_MC
     names = [one.name for one in motifs]

@@ -70,8 +70,8 @@ def score_outputs(spec: TaskSpec, labels_ST: np.ndarray, predicted: np.ndarray) 
     """Columns output, metric, value, n; the output 'mean' is over those of the spec's headline.
 
     Regression: pearson, spearman, R2, mse. Multilabel: accuracy, precision, recall, f1 at a
-    probability of one half, spearman too (of probability and label). Classes: accuracy, and spearman of the
-    expected class. A metric that is not defined (a constant column) is NaN, and left out of the mean.
+    probability of one half, and spearman. Classes: accuracy, and spearman of the expected class.
+    What is not defined (a constant column) is NaN, and left out of the mean.
     """
     rows = []
     for t, output in enumerate(spec.outputs):
@@ -85,7 +85,9 @@ def score_outputs(spec: TaskSpec, labels_ST: np.ndarray, predicted: np.ndarray) 
         else:
             p = predicted[known_S, t].astype(np.float64)
             values = _score_numbers(y, p) if spec.kind == "regression" else _score_binary(y, p)
-        rows += [{"output": output, "metric": m, "value": v, "n": len(y)} for m, v in values.items()]
+        rows += [
+            {"output": output, "metric": m, "value": v, "n": len(y)} for m, v in values.items()
+        ]
     table = pd.DataFrame(rows)
     named = table[table["output"].isin(spec.headline or spec.outputs)]
     means = named.groupby("metric", sort=False).agg(value=("value", "mean"), n=("n", "sum"))
@@ -127,7 +129,7 @@ def _score_binary(y: np.ndarray, p: np.ndarray) -> dict[str, float]:
 
 
 class ActivityValidation:
-    """What `fit` evaluates: loss and scores of every task's validation rows; keeps the best weights.
+    """What `fit` evaluates: loss and scores of every task's validation rows; best weights kept.
 
     Values: '<task>_loss', '<task>_<output or mean>_<metric>', 'overall_loss' (sum over tasks).
     """
@@ -173,7 +175,9 @@ class ActivityValidation:
         return found
 
 
-def _loss_of(task: MultiTask, spec: TaskSpec, predicted: np.ndarray, labels_ST: np.ndarray) -> float:
+def _loss_of(
+    task: MultiTask, spec: TaskSpec, predicted: np.ndarray, labels_ST: np.ndarray
+) -> float:
     """The unweighted loss, from predictions (logits come back from probabilities)."""
     values = torch.from_numpy(predicted)
     if spec.kind == "multilabel":

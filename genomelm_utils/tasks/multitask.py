@@ -23,8 +23,8 @@ L1_WEIGHT, KL_WEIGHT = 1.0, 5.0
 class MultiTask(nn.Module):
     """Sum over tasks of exp(-s) / (2 for regression, else 1) x loss + s / 2, with s learned.
 
-    s is the log variance of a task, 0 at first; classes add it once for each output. Source: Kendall
-    et al. 2018 (arXiv:1705.07115), as in torchMTL and Reddy et al. 2023.
+    s is the log variance of a task, 0 at first; classes add it once for each output. Source:
+    Kendall et al. 2018 (arXiv:1705.07115), as in torchMTL and Reddy et al. 2023.
 
     model: a `PromoterNet` with a head for every task. losses: 'default' by kind, or for all
     regressions 'l1kl' (`l1_and_kl`) or 'l1kl_reference'. frozen: the backbone gets no gradient and
@@ -109,9 +109,10 @@ def task_loss(spec: TaskSpec, values: torch.Tensor, labels_BT: torch.Tensor) -> 
     known_BT = torch.isfinite(labels_BT)
     if spec.kind in CLASS_KINDS:
         logits_BTC = split_classes(spec, values)
+        class_BT = labels_BT.nan_to_num().long()
         loss_BT = torch.stack(
             [
-                functional.cross_entropy(logits_BTC[:, t], labels_BT[:, t].nan_to_num().long(), reduction="none")
+                functional.cross_entropy(logits_BTC[:, t], class_BT[:, t], reduction="none")
                 for t in range(len(spec.outputs))
             ],
             dim=1,
@@ -136,9 +137,9 @@ def l1_and_kl(
 ) -> torch.Tensor:
     """(mean |difference| + 5 KL) / 6, KL between the softmax of labels and of values over outputs.
 
-    together: rows with all outputs measured enter the KL; without it ('reference', for masked labels)
-    every output is taken by itself, and the KL of one number with itself is 0. L1 is over measured
-    labels, with `together=False` a mean for each output, summed over outputs.
+    together: rows with all outputs measured enter the KL; without it ('reference', for masked
+    labels) every output is taken by itself, and the KL of one number with itself is 0.
+    L1 is over measured labels, with `together=False` a mean for each output, summed over outputs.
     Source: boda2, `L1KLmixed`; Gosai et al. 2024.
     """
     known_BT = torch.isfinite(labels_BT)
@@ -160,13 +161,11 @@ def l1_and_kl(
     return (L1_WEIGHT * l1 + KL_WEIGHT * kl) / weight
 
 
-def expected_bins(
-    spec: TaskSpec, values: torch.Tensor, rule: str = "corrected"
-) -> torch.Tensor:
+def expected_bins(spec: TaskSpec, values: torch.Tensor, rule: str = "corrected") -> torch.Tensor:
     """[B, T] expected bin of each output; 'reference' takes one softmax over all outputs' classes.
 
-    Under 'reference' the bins of one cell lower those of another: logits 0 for K562 and 3, 0, 0, 0, 0
-    for HepG2 give 0.34 for K562 in place of 2.
+    Under 'reference' the bins of one cell lower those of another: logits 0 for K562 and 3, 0, 0, 0,
+    0 for HepG2 give 0.34 for K562 in place of 2.
     """
     if rule not in ("corrected", "reference"):
         raise ValueError(f"rule is {rule!r}, expected corrected or reference")

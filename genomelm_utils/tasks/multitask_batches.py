@@ -33,7 +33,7 @@ class TaskRows:
 
     @property
     def n_batches(self) -> int:
-        """Batches of a pass. A last one of a single row is left out: a norm over it is undefined."""
+        """Batches of a pass. A last one of one row is left out: a norm over it is undefined."""
         n, rest = divmod(len(self.labels_ST), self.batch_size)
         return max(1, n + (rest > 1))
 

@@ -47,7 +47,9 @@ def fit_lasso(
     for t in range(labels_ST.shape[1]):
         known = np.isfinite(labels_ST[rows, t])
         if not (fold[known] == 0).any() or not (fold[known] == -1).any():
-            raise ValueError(f"output {t} (0-based) has no label in the training or validation rows")
+            raise ValueError(
+                f"output {t} (0-based) has no label in the training or validation rows"
+            )
         lasso = Lasso(max_iter=MAX_ITERATIONS, random_state=SEED)
         pipeline = make_pipeline(StandardScaler(), lasso)
         search = GridSearchCV(
@@ -58,5 +60,7 @@ def fit_lasso(
             search.fit(features_SD[rows[known]], labels_ST[rows[known], t].astype(np.float64))
         reached = not any(issubclass(one.category, ConvergenceWarning) for one in told)
         models.append(search.best_estimator_)
-        choice.append({"output": t, "alpha": search.best_params_["lasso__alpha"], "converged": reached})
+        choice.append(
+            {"output": t, "alpha": search.best_params_["lasso__alpha"], "converged": reached}
+        )
     return LassoFits(models, pd.DataFrame(choice))
