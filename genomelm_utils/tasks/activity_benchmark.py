@@ -7,26 +7,29 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from genomelm_utils.baselines.activity_baselines import BASELINES, predict_baseline
 from genomelm_utils.datasets.activity_splits import (
+    REFERENCE_SEED,
     SHARES,
     drop_contained,
+    measure_overlap,
     shrink_valid,
     split_by_groups,
     split_set,
 )
 from genomelm_utils.datasets.activity_task import ActivitySet, TaskSpec, make_set
-from genomelm_utils.datasets.promoter_assays import load_sample
+from genomelm_utils.datasets.promoter_assays import TASK_SETS, load_sample
 from genomelm_utils.evaluation.statistics import compare_all, interval_table
 from genomelm_utils.sequences.simulate_activity import SimulatedActivity, simulate_activity
 from genomelm_utils.tasks.activity_grid import Cell
-from genomelm_utils.tasks.activity_scores import MEAN, score_outputs
+from genomelm_utils.tasks.activity_scores import HEADLINE, MEAN, score_outputs
 from genomelm_utils.tasks.transfer import Outcome, run_plan
+from genomelm_utils.tasks.transfer_plan import FitSettings
 
 if TYPE_CHECKING:
     from genomelm_utils.pipeline.context import Run
@@ -82,6 +85,103 @@ def open_sets(
                 drop_contained(sets[name], sets[target]), n_rows=500, seed=seed
             )
     return sets
+
+
+def open_sets_of(
+    run: "Run",
+    source: str,
+    target: str,
+    pretrain_sets: Sequence[str],
+    *,
+    files: Sequence[str] = (),
+    n_target: int = 500,
+    n_pretrain: int = 1000,
+    max_train: int = 0,
+    seed: int = 0,
+) -> dict[str, ActivitySet]:
+    """The target and all tasks that `pretrain_sets` names ('a+b' is two), from a source.
+
+    source: 'simulated', 'samples' (`open_sets`), 'raw' (the folder `files`, see
+    `datasets.assay_folder`).
+    """
+    others = list(dict.fromkeys(part for name in pretrain_sets for part in name.split("+")))
+    if source == "simulated":
+        unknown = sorted({target, *others} - set(SIMULATED))
+        if unknown:
+            raise ValueError(f"no simulated {unknown[0]!r}, expected one of {', '.join(SIMULATED)}")
+        n_rows = {target: n_target} | dict.fromkeys(others, n_pretrain)
+        return simulate_sets(n_rows, seed)[0]
+    if source == "samples":
+        return open_sets(run, target, others, max_train=max_train, seed=seed)
+    if len(files) != 1:
+        raise ValueError(f"files is {list(files)}, expected the one folder of raw files")
+    from genomelm_utils.datasets.assay_folder import read_assays
+
+    cache = run.path("genomes")
+    sets = read_assays([target, *others], run.data(files[0]), cache, seed=REFERENCE_SEED)
+    held = sets[target]
+    for name, data in sets.items():
+        if name != target:
+            data = shrink_valid(drop_contained(data, held), seed=seed)
+            sets[name] = limit_train(data, max_train, seed)
+    return sets
+
+
+def task_members(sets: Mapping[str, ActivitySet]) -> dict[str, list[str]]:
+    """Names that stand for several of these sets: RNASeq, and SuRE, which has a task per genome."""
+    members = {name: list(tasks) for name, tasks in TASK_SETS.items() if set(tasks) <= set(sets)}
+    genomes = [name for name in sets if name.startswith("SuRE_SuRE")]
+    names = ("SuRE_classification", "SuRE_regression")
+    return members | (dict.fromkeys(names, genomes) if genomes else {})
+
+
+class SetTables(NamedTuple):
+    """What `describe_sets` gives: tables, and sentences computed from them."""
+
+    sets: pd.DataFrame
+    overlap: pd.DataFrame
+    skipped: pd.DataFrame
+    text: str
+
+
+def describe_sets(sets: Mapping[str, ActivitySet]) -> SetTables:
+    """Rows per part, rows that parts share (measured now), rows left out, of every set."""
+    counts = pd.concat([data.counts() for data in sets.values()], ignore_index=True)
+    overlap = pd.concat([measure_overlap(data) for data in sets.values()], ignore_index=True)
+    named = [data.skipped.assign(task=name) for name, data in sets.items()]
+    skipped = pd.concat(named, ignore_index=True)[["task", "reason", "n"]]
+    n_copies, n_skipped = int(overlap["n_copies"].sum()), int(skipped["n"].sum())
+    text = (
+        f"{len(sets)} sets with {int(counts['n_rows'].sum())} rows in parts; {n_copies} held-out "
+        f"rows have a copy in another part (either strand); {n_skipped} rows were left out."
+    )
+    return SetTables(counts, overlap, skipped, text)
+
+
+def pretraining_settings(settings: FitSettings, epochs: int) -> FitSettings:
+    """The same settings for pretraining, which monitors its own loss."""
+    return replace(settings, epochs=epochs, monitor="", direction="")
+
+
+def headline_metric(data: ActivitySet) -> str:
+    """The metric that a task is judged by."""
+    return HEADLINE[data.spec.kind]
+
+
+def join_scores(trained: pd.DataFrame, floor: pd.DataFrame) -> pd.DataFrame:
+    """Networks and baselines in one table, so that none is shown without the others."""
+    table = pd.concat([trained, floor], ignore_index=True)
+    return table.fillna({"backbone": "", "pretrain": ""})
+
+
+def describe_runs(trained: pd.DataFrame) -> str:
+    """How many runs there were, how many of them were found finished, and how long they took."""
+    runs = trained.drop_duplicates("key")
+    n_reused = int(runs["reused"].sum())
+    return (
+        f"{len(runs)} runs, {n_reused} of them found finished; {runs['wall_s'].sum():.0f} s of "
+        f"training, {int(runs['epochs'].min())} to {int(runs['epochs'].max())} epochs."
+    )
 
 
 def limit_train(data: ActivitySet, max_train: int, seed: int) -> ActivitySet:

@@ -53,15 +53,16 @@ def expand_block(
     settings: FitSettings | None = None,
     pretrain_settings: FitSettings | None = None,
     overrides: Sequence[str] = (),
-    options: Sequence[str] = (),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    members: Mapping[str, Sequence[str]] | None = None,
     analyses: Sequence[str] = (),
 ) -> list[Cell]:
     """Cells of one block. pretrain_sets: tasks joined by '+', one cell for each.
 
     overrides: lines such as 'LegNet lr 0.005 batch_size 1024' or 'joint batch_size 12': first what
     has to match (any of backbone, strategy, pretraining set), then settings; those that begin with
-    'pretrain_' are of the pretraining; 'seeds' may be set too. Later lines win. options: lines such
-    as 'LegNet {"channels": [32, 16]}'. analyses: of trained networks, in place of training: one
+    'pretrain_' are of the pretraining; 'seeds' may be set too. Later lines win. options: backbone
+    -> arguments of `build_promoter_net`. members: name of several tasks -> their names. analyses: of trained networks, in place of training: one
     cell for each and each pretraining set ('transfer') or strategy (others).
     Raises: ValueError for an unknown name, and what `Plan` raises.
     """
@@ -69,7 +70,8 @@ def expand_block(
     _check_names("analysis", analyses, ANALYSES)
     _check_names("split", [split], SPLITS)
     settings, pretrain = settings or FitSettings(), pretrain_settings or FitSettings()
-    found_options = _read_options(options, backbones)
+    options, members = options or {}, members or {}
+    _check_names("option for", list(options), backbones)
     known = {*backbones, *strategies, *pretrain_sets}
     lines = [_read_override(line, known) for line in overrides]
     cells = []
@@ -85,10 +87,10 @@ def expand_block(
                     strategy=strategy,
                     backbone=backbone,
                     target="" if strategy == "pretrain" else target,
-                    others=tuple(filter(None, name.split(_JOIN))),
+                    others=_spell_out(name, members),
                     settings=replace(settings, **own),
                     pretrain_settings=replace(pretrain, **before),
-                    options=found_options.get(backbone, {}),
+                    options=dict(options.get(backbone, {})),
                 )
                 plans = tuple(replace(plan, seed=first_seed + i) for i in range(n_seeds))
                 kinds = [a for a in analyses if a != "transfer" or strategy == "pretrain"]
@@ -153,28 +155,18 @@ def _read_override(line: str, known: set[str]) -> tuple[set[str], dict[str, Any]
     return set(words[:n]), changes
 
 
+def _spell_out(name: str, members: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Tasks of a pretraining set, 'SuRE+Sharpr', in which one name may stand for several."""
+    parts = filter(None, name.split(_JOIN))
+    return tuple(task for part in parts for task in members.get(part, (part,)))
+
+
 def _find_changes(lines: list, of_cell: set[str]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for selectors, values in lines:
         if selectors <= of_cell:
             changes |= values
     return changes
-
-
-def _read_options(lines: Sequence[str], backbones: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    found = {}
-    for line in lines:
-        name, _, text = line.partition(" ")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"option {line!r} is no backbone and JSON ({error})") from error
-        if name not in backbones or not isinstance(value, dict):
-            raise ValueError(
-                f"option {line!r}, expected one of {', '.join(backbones)}, then a JSON object"
-            )
-        found[name] = value
-    return found
 
 
 def _check_names(what: str, names: Sequence[str], known: Sequence[str]) -> None:
