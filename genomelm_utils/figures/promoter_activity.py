@@ -84,8 +84,8 @@ def describe_gains(paired: pd.DataFrame, level: float = 0.05) -> str:
     sure = paired[paired["p_holm"] < level]
     n_seeds = int(paired["n"].min()) if len(paired) else 0
     return (
-        f"{len(sure)} of {len(paired)} pairs of methods differ at {level:g} after Holm's correction "
-        f"({n_seeds} seeds: with fewer than six, no pair can)."
+        f"{len(sure)} of {len(paired)} pairs of methods differ at {level:g} after Holm's "
+        f"correction ({n_seeds} seeds: with fewer than six, no pair can)."
     )
 
 

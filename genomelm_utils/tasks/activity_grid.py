@@ -62,8 +62,9 @@ def expand_block(
     overrides: lines such as 'LegNet lr 0.005 batch_size 1024' or 'joint batch_size 12': first what
     has to match (any of backbone, strategy, pretraining set), then settings; those that begin with
     'pretrain_' are of the pretraining; 'seeds' may be set too. Later lines win. options: backbone
-    -> arguments of `build_promoter_net`. members: name of several tasks -> their names. analyses: of trained networks, in place of training: one
-    cell for each and each pretraining set ('transfer') or strategy (others).
+    -> arguments of `build_promoter_net`. members: name of several tasks -> their names.
+    analyses: of trained networks, in place of training: one cell for each and each pretraining set
+    ('transfer') or strategy (others).
     Raises: ValueError for an unknown name, and what `Plan` raises.
     """
     _check_names("strategy", strategies, STRATEGIES)
