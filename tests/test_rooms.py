@@ -15,7 +15,7 @@ ROOMS = (
     *("tasks", "baselines", "evaluation", "interpretation", "motifs", "figures", "pipeline"),
     "commands",
 )
-COMMANDS = ("command_outputs", "promoters", "species")
+COMMANDS = ("command_errors", "command_outputs", "genomenlp", "promoters", "species")
 PROTOCOL = "a stage's protocol: models and baselines side by side, scored alike"
 #: Module -> rooms below its own that it may import, and why.
 EXCEPTIONS = {
@@ -25,6 +25,8 @@ EXCEPTIONS = {
     "tasks/expression_importance.py": ({"interpretation"}, "what the trained networks look at"),
     "tasks/species_benchmark.py": ({"baselines", "evaluation"}, PROTOCOL),
     "tasks/species_sets.py": ({"baselines", "evaluation"}, PROTOCOL),
+    "tasks/sequence_training.py": ({"evaluation"}, "validation by the published scores"),
+    "tasks/sequence_validation.py": ({"evaluation"}, "validation by the published scores"),
     "pretraining/experiment.py": ({"evaluation"}, "intervals of what a masking scheme hides"),
 }
 FOLDER = Path(paths.__file__).parent
