@@ -1,7 +1,8 @@
 """Which bases a trained model's output hangs on: one call for every method and every model.
 
 `attribute(model, codes, method)` explains one number per sequence (the log odds of a class, or a
-value) and gives a score per token and per base. `model` is an `Explained` (see `explained_tokens`, `explained_bases`).
+value) and gives a score per token and per base. `model` is an `Explained`, made by
+`explained_tokens` or `explained_bases`.
 
 integrated_gradients  sums to the difference from the baseline (Sundararajan 2017, arXiv:1703.01365)
 deeplift              rescale rule, sums likewise, where the network allows it (Shrikumar 2017,

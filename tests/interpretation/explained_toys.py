@@ -22,7 +22,7 @@ class MotifScanner(nn.Module):
         self.relu = nn.ReLU()
         with torch.no_grad():
             self.conv.weight.zero_()
-            self.conv.weight[0, encode(word), torch.arange(len(word))] = 1
+            self.conv.weight[0, torch.from_numpy(encode(word)).long(), torch.arange(len(word))] = 1
             self.conv.bias.fill_(1.0 - len(word))
 
     def forward(self, hot_BCL: torch.Tensor) -> torch.Tensor:
