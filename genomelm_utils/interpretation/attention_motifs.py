@@ -56,7 +56,7 @@ def find_attention_motifs(
     cutoff: float = CUTOFF,
     rule: str = "corrected",
 ) -> tuple[list[AttentionMotif], pd.DataFrame]:
-    """(motifs, most instances first; the table of all tested words, see `test_words`).
+    """(motifs, most instances first; the table of all tested words, see `count_enrichment`).
 
     scores: per base, of `attention_scores` or any attribution; a score vector of another length
     than its sequence is an error that names it. cutoff: on q-values (Benjamini-Hochberg).
@@ -67,7 +67,7 @@ def find_attention_motifs(
     regions = high_regions(scores, np.flatnonzero(labels_S == positive), min_len)
     words = [decode(np.asarray(codes[r.sequence])[r.start : r.end]) for r in regions.itertuples()]
     regions = regions.assign(word=words)
-    tested = test_words(sorted(set(words)), codes, labels_S == positive)
+    tested = count_enrichment(sorted(set(words)), codes, labels_S == positive)
     kept = tested[tested["q_value"] < cutoff]
     logger.info("%d high stretches, %d words, %d enriched", len(regions), len(tested), len(kept))
     merged = merge_words(regions[regions["word"].isin(kept["word"])], min_len)
@@ -100,7 +100,7 @@ def high_regions(
     return pd.DataFrame(rows, columns=["sequence", "start", "end"], dtype=np.int64)
 
 
-def test_words(
+def count_enrichment(
     words: Sequence[str], codes: Sequence[np.ndarray], positive_S: np.ndarray
 ) -> pd.DataFrame:
     """Hypergeometric test of each word: word, n_rows, n_positive, p_value, q_value.

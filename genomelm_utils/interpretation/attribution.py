@@ -25,8 +25,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
+from genomelm_utils.interpretation.captum_methods import (
+    ScoredRows,
+    check_deeplift,
+    integrate,
+    run_method,
+)
 from genomelm_utils.interpretation.explained import (
     BASELINES,
     Explained,
@@ -35,7 +40,6 @@ from genomelm_utils.interpretation.explained import (
     pick_scale,
     pick_targets,
     ready,
-    score_outputs,
     score_table,
     spread_to_bases,
 )
@@ -52,7 +56,6 @@ STEPS = 50  # Source: genomeNLP's `interpret`, captum's default
 N_SHUFFLES = 10  # Source: DeepLIFT's genomics tutorial uses 10 shuffled references a sequence
 TOKENS_PER_BATCH = 1024  # positions of a batch; integrated gradients holds `steps` times as many
 TOKEN_COLUMNS = ("sequence", "row", "position", "token", "start", "end", "score")
-MAX_GAP = 0.05  # of the difference: beyond that DeepLIFT's rule does not hold for the network
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def attribute(
     codes: uint8 [S, L] or a list of uint8 [L]. method: one of `METHODS`. target: what is explained,
     see `pick_targets`. scale: see `explained.SCALES`. baseline: see `Explained.inputs`; 'shuffle'
     takes `n_shuffles` dinucleotide shuffles of each sequence (`seed`) and averages, for models with
-    a position per base. steps: of integrated gradients (Gauss-Legendre). window: positions (bases,
+    a position per base. steps: of integrated gradients (Gauss-Legendre); sequences whose sum misses
+    the difference are run again with 4 and 16 times as many. window: positions (bases,
     for a black box) that occlusion takes away at a time, by default the model's.
 
     A sequence longer than the model's positions is read in windows, as in use; explained is then
@@ -146,19 +150,6 @@ class _Found:
     baseline_R: np.ndarray
 
 
-class _Scored(nn.Module):
-    """The explained number of each row, [B]; a module, as DeepLIFT wants it."""
-
-    def __init__(self, model: Explained, scale: str) -> None:
-        super().__init__()
-        self.network, self.model, self.scale = model.module, model, scale
-
-    def forward(
-        self, x_BLD: torch.Tensor, target_B: torch.Tensor, *extras: torch.Tensor
-    ) -> torch.Tensor:
-        return score_outputs(self.model.forward(x_BLD, *extras), target_B, self.scale)
-
-
 def _score_rows(
     model: Explained,
     rows: Rows,
@@ -177,7 +168,7 @@ def _score_rows(
     place, _ = choose_device()
     if place.type == "mps":  # captum computes in float64, which Apple's GPU has not
         place = torch.device("cpu")
-    scored = _Scored(model, scale)
+    scored = ScoredRows(model, scale)
     with ready(model.module, place):
         for chosen_B in batch_by_length(rows.length_R, tokens_per_batch):
             batch = _to(model.inputs(rows, chosen_B, baseline), place)
@@ -196,82 +187,17 @@ def _score_rows(
                 if method != "saliency":
                     start_B = scored(batch.baseline_BLD, *extras)
                     baseline_R[chosen_B] = start_B.double().cpu().numpy()
-            found_BL = _run(method, scored, batch, extras, steps, window or model.occlusion_window)
+            window = window or model.occlusion_window
+            ends_B2 = np.stack([value_R[chosen_B], baseline_R[chosen_B]], axis=1)
+            if method == "integrated_gradients":
+                found_BL = integrate(scored, batch, extras, ends_B2, steps)
+            else:
+                found_BL = run_method(method, scored, batch, extras, steps, window)
             if method == "deeplift":
-                _check_deeplift(found_BL, value_R[chosen_B] - baseline_R[chosen_B], model)
+                check_deeplift(found_BL, ends_B2[:, 0] - ends_B2[:, 1], model)
             for row, first, score_L in zip(chosen_B, batch.first_B, found_BL, strict=True):
                 scores[row] = score_L[first : first + rows.length_R[row]]
     return _Found(scores, value_R, baseline_R)
-
-
-def _run(
-    method: str,
-    scored: _Scored,
-    batch: Inputs,
-    extras: tuple[torch.Tensor, ...],
-    steps: int,
-    window: int,
-) -> np.ndarray:
-    """Scores float64 [B, L], the sum over the width; padding is 0."""
-    from captum import attr
-
-    x_BLD = batch.x_BLD.detach()
-    shared = {"additional_forward_args": extras}
-    try:
-        if method == "integrated_gradients":
-            found_BLD = attr.IntegratedGradients(scored).attribute(
-                x_BLD, baselines=batch.baseline_BLD, n_steps=steps,
-                internal_batch_size=max(len(x_BLD), 512 // x_BLD.shape[1]), **shared,
-            )  # fmt: skip
-        elif method == "saliency":
-            found_BLD = attr.Saliency(scored).attribute(x_BLD.requires_grad_(), **shared)
-        elif method == "deeplift":
-            found_BLD = attr.DeepLift(scored).attribute(
-                x_BLD.requires_grad_(), baselines=batch.baseline_BLD, **shared
-            )
-        else:
-            with torch.no_grad():
-                return _occlude(scored, batch, extras, window)
-    except (RuntimeError, AssertionError) as error:
-        if "grad" not in str(error) and "module" not in str(error):
-            raise
-        raise ValueError(
-            f"{method} is not possible for {scored.model._name()} ({_first_line(error)}); take "
-            "occlusion or mutagenesis"
-        ) from error
-    found_BL = found_BLD.detach().double().sum(-1)
-    return (found_BL * _inside(batch)).cpu().numpy()
-
-
-def _occlude(
-    scored: _Scored, batch: Inputs, extras: tuple[torch.Tensor, ...], window: int
-) -> np.ndarray:
-    """Captum's occlusion by a window of positions at every place; overlaps are averaged."""
-    from captum import attr
-
-    width = min(window, int(batch.x_BLD.shape[1]))
-    shape = (width, batch.x_BLD.shape[2])
-    found_BLD = attr.Occlusion(scored).attribute(
-        batch.x_BLD, sliding_window_shapes=shape, strides=(1, shape[1]),
-        baselines=batch.baseline_BLD, additional_forward_args=extras, perturbations_per_eval=8,
-    )  # fmt: skip
-    found_BL = found_BLD[..., 0].double()  # the same for the whole width of a position
-    return (found_BL * batch.read_BL).cpu().numpy()
-
-
-def _inside(batch: Inputs) -> torch.Tensor:
-    """float64 [B, L]: 1 where the row differs from its baseline, or reads bases."""
-    return ((batch.x_BLD != batch.baseline_BLD).any(-1) | batch.read_BL).double()
-
-
-def _check_deeplift(found_BL: np.ndarray, difference_B: np.ndarray, model: Explained) -> None:
-    gap = np.abs(found_BL.sum(1) - difference_B).sum() / max(np.abs(difference_B).sum(), 1e-12)
-    if gap > MAX_GAP:
-        raise ValueError(
-            f"DeepLIFT's scores of {model._name()} miss the difference from the baseline by "
-            f"{gap:.0%}: the rescale rule does not cover its attention, gates or activations; take "
-            "integrated_gradients"
-        )
 
 
 def _over_shuffles(
@@ -404,10 +330,6 @@ def _table(model: Explained, target_S, value, baseline_value, total) -> pd.DataF
 def _to(batch: Inputs, place: torch.device) -> Inputs:
     moved: list[Any] = [one.to(place) for one in (batch.x_BLD, batch.baseline_BLD, batch.read_BL)]
     return Inputs(*moved, batch.first_B, tuple(one.to(place) for one in batch.extras))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _check(codes: Codes, method: str, baseline: str, steps: int, n_shuffles: int) -> None:

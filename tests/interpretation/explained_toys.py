@@ -45,9 +45,11 @@ def plant(rng: np.random.Generator, n: int, length: int, word: str = WORD):
     return codes, truth
 
 
-def random_classifier(k: int = 3, n_classes: int = 2, seed: int = 0, **changes) -> Classifier:
+def random_classifier(k: int = 3, n_classes: int = 2, seed: int = 0, heads: int = 2) -> Classifier:
     """A k-mer BERT with random weights, large enough to disagree with itself."""
-    config = bert_config("micro", k, hidden_size=16, num_attention_heads=2, intermediate_size=32,
-                         max_position_embeddings=64, initializer_range=0.3, **changes)  # fmt: skip
+    config = bert_config(
+        "micro", k, hidden_size=16, num_attention_heads=heads, intermediate_size=32,
+        max_position_embeddings=64, initializer_range=0.3,
+    )  # fmt: skip
     model, _ = build_classifier(config, k, n_classes, seed)
     return Classifier(model.eval(), k)
