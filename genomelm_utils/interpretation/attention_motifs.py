@@ -167,7 +167,9 @@ def merge_words(regions: pd.DataFrame, min_len: int = MIN_LEN) -> dict[str, pd.D
 def align_ungapped(word: str, key: str) -> tuple[int, int]:
     """(most equal bases, place of the key's first base in the word) over all shifts."""
     a, b = np.frombuffer(word.encode(), np.uint8), np.frombuffer(key.encode(), np.uint8)
-    matches = sum(np.convolve(a == base, (b == base)[::-1]) for base in b"ACGT")
+    matches = sum(
+        np.convolve((a == base).astype(int), (b == base)[::-1].astype(int)) for base in b"ACGT"
+    )
     best = int(np.argmax(matches))
     return int(matches[best]), best - len(key) + 1
 

@@ -13,9 +13,8 @@ from genomelm_utils.interpretation.explained import Explained, Inputs, score_out
 
 logger = logging.getLogger(__name__)
 
-#: Largest gap, as a share: of |value| + |value at the baseline| for integrated gradients; of the
-#: difference for DeepLIFT, whose rule does not hold for the network beyond it.
-MAX_GAP = 0.05
+ALLOWED_GAP = 0.02  # of integrated gradients, as a share of |value| + |value at the baseline|
+MAX_GAP = 0.05  # of DeepLIFT, as a share of the difference: beyond, its rule does not hold
 REFINE = (4, 16)  # times the steps, for rows of integrated gradients whose gap is larger
 
 
@@ -41,7 +40,7 @@ def integrate(
 ) -> np.ndarray:
     """Integrated gradients; rows that do not sum up again with more steps (see `REFINE`)."""
     found_BL = run_method("integrated_gradients", scored, batch, extras, steps, 1)
-    allowed_B = MAX_GAP * np.abs(ends_B2).sum(1)
+    allowed_B = ALLOWED_GAP * np.abs(ends_B2).sum(1)
     for factor in (*REFINE, None):
         gap_B = np.abs(found_BL.sum(1) - (ends_B2[:, 0] - ends_B2[:, 1]))
         open_B = np.flatnonzero(gap_B > allowed_B)

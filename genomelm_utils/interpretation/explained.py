@@ -180,7 +180,7 @@ def score_outputs(outputs_BC: torch.Tensor, target_B: torch.Tensor, scale: str) 
 def score_table(outputs_SC: np.ndarray, target_S: np.ndarray, scale: str) -> np.ndarray:
     """`score_outputs` of numpy arrays: float64 [S]."""
     outputs = torch.from_numpy(np.asarray(outputs_SC, dtype=np.float64))
-    return score_outputs(outputs, torch.from_numpy(target_S), scale).numpy()
+    return score_outputs(outputs, torch.from_numpy(np.array(target_S)), scale).numpy()
 
 
 def spread_to_bases(score_N: np.ndarray, span_N2: np.ndarray, length: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from genomelm_utils.interpretation.explained import Explained, Inputs, Rows, ready
+from genomelm_utils.models.alibi_attention import pack_mask
 from genomelm_utils.models.alibi_bert import mean_embedding
 from genomelm_utils.sequences.alphabet import decode, encode
 from genomelm_utils.tasks.classification import Classifier, run_windows, window_tokens
@@ -51,10 +52,10 @@ class Batch(NamedTuple):
 def replaced_embedding(
     embedding: nn.Module, x_BLD: torch.Tensor, mask_BL: torch.Tensor
 ) -> Iterator[None]:
-    """Inside, the embedding layer gives x_BLD (its tokens end to end, where the network packs)."""
+    """Inside, the embedding layer gives x_BLD (packed as ALiBi networks do, where it packs)."""
 
     def swap(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
-        return x_BLD if output.ndim == x_BLD.ndim else x_BLD[mask_BL.bool()]
+        return x_BLD if output.ndim == x_BLD.ndim else pack_mask(mask_BL).pack(x_BLD)
 
     handle = embedding.register_forward_hook(swap)
     try:

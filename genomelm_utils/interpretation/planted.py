@@ -22,8 +22,9 @@ def recovery_table(
     scores: method -> scores of every base, float [L] per sequence, high = important. truth: bool
     [L] per sequence, where something is planted; a sequence without any is left out (n counts the
     others). auprc: area under precision and recall of the bases of a sequence, mean over sequences
-    with its 95 % interval. chance: the share of planted bases, what random scores get; times: auprc
-    over chance.
+    with its 95 % interval. chance: the share of planted bases, what random scores get in long
+    sequences (in short ones a little more: give `random_scores` as a method); times: auprc over
+    chance.
     Raises: ValueError where nothing is planted, or lengths differ.
     """
     used = [s for s, one in enumerate(truth) if 0 < np.sum(one) < len(one)]

@@ -12,6 +12,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from genomelm_utils.baselines.promoter_cnn import PromoterCnn
 from genomelm_utils.interpretation.attribution import attribute
+from genomelm_utils.interpretation.explained import score_table
 from genomelm_utils.interpretation.explained_bases import OneHotNetwork, explain_promoter_net
 from genomelm_utils.interpretation.explained_tokens import (
     EncoderLikeness,
@@ -46,6 +47,9 @@ def check(model, codes, target, steps=100, **options):
     assert found.table["gap"].abs().max() < 0.03 * difference.max()
     assert found.table["total"].to_numpy() == pytest.approx(
         [one.sum() for one in found.base], abs=1e-5
+    )
+    assert found.table["value"].to_numpy() == pytest.approx(
+        score_table(model.predict(codes), found.table["target"].to_numpy(), found.scale), abs=1e-4
     )
     alone = attribute(model, codes[1:2], target=target, steps=steps, **options)
     assert alone.base[0] == pytest.approx(found.base[1], abs=1e-3 * max(difference.max(), 1))
