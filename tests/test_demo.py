@@ -76,6 +76,17 @@ SMALL = {
         "kmer_window_bp": [300],
         "kmer_steps": 2,
     },
+    "12_interpretation": {
+        "ks": [3],
+        "n_train": 24,
+        "n_test": 20,
+        "epochs": 1,
+        "n_explained": 2,
+        "methods": ["integrated_gradients", "mutagenesis"],
+        "steps": 4,
+        "n_promoters": 2,
+        "span_bp": 40,
+    },
 }
 RUNS = {
     "00_environment/default",
@@ -94,19 +105,21 @@ RUNS = {
     "07_expression/default",
     "09_species_pretraining/default",
     "10_clustering_binning/default",
+    "12_interpretation/default",
     "13_figures_genemask/default",
     "13_figures_expression/default",
     "13_figures_species/default",
 }
 FEWSHOT = {"05_fewshot/promoter", "05_fewshot/splice"}
 FIGURES = {"13_figures_genemask/default"}
+INTERPRETED = {"12_interpretation/default"}
 TOKENIZERS = {"03_tokenizers/default", "03_tokenizers/species"}
 CLUSTERING = {"10_clustering_binning/default", "13_figures_species/default"}
 SPECIES = {"09_species_pretraining/default", *CLUSTERING}
 PRETRAINING = {name for name in RUNS if name.startswith("04")}
 #: Tables with a header alone: nothing is dropped from a simulated set, one draw has no pair.
 MAY_BE_EMPTY = {"dropped", "defects", "overlaps", "paired", "skipped", "fewshot_skipped"}
-MAY_BE_EMPTY |= {"skipped_genes", "pretraining_sets"}
+MAY_BE_EMPTY |= {"skipped_genes", "pretraining_sets", "motifs", "words", "variants_left_out"}
 
 
 @dataclass(frozen=True)
@@ -293,10 +306,11 @@ def test_verify_finds_every_output_as_the_receipt_recorded_it(demo):
         ),
         (
             "04_pretraining/genemask.steps=7",
-            {"04_pretraining/genemask", *FEWSHOT, *FIGURES},
+            {"04_pretraining/genemask", *FEWSHOT, *INTERPRETED, *FIGURES},
             "parameters (steps: 6 -> 7)",
         ),
-        ("02_pmi_ranking.min_count=2", {"02_pmi_ranking/default", *PRETRAINING, *FEWSHOT, *FIGURES},
+        ("02_pmi_ranking.min_count=2",
+         {"02_pmi_ranking/default", *PRETRAINING, *FEWSHOT, *INTERPRETED, *FIGURES},
          "parameters (min_count: 1 -> 2)"),
         ("03_tokenizers.ks=[3]", {*TOKENIZERS, *SPECIES},
          "parameters (ks: [3, 6] -> [3])"),
