@@ -11,7 +11,7 @@ from torch import nn
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from genomelm_utils.baselines.promoter_cnn import PromoterCnn
-from genomelm_utils.interpretation.attribution import attribute
+from genomelm_utils.interpretation.attribution import attribute, attribute_as_released
 from genomelm_utils.interpretation.explained import score_table
 from genomelm_utils.interpretation.explained_bases import OneHotNetwork, explain_promoter_net
 from genomelm_utils.interpretation.explained_tokens import (
@@ -133,7 +133,9 @@ def test_distilbert_on_unigram_tokens_and_what_the_reference_adds():
     assert read.groupby("sequence")["end"].max().tolist() == [30, 18, 41]
     assert not set(found.tokens["token"]) & {"<cls>", "<sep>"}
     model = TokenClassifier(network, tokenizer, specials="reference")
-    wrapped = attribute(model, codes, scale="probability", baseline="pad")
+    wrapped = attribute_as_released(model, codes)
+    squares = wrapped.tokens["score"].pow(2).groupby(wrapped.tokens["sequence"]).sum()
+    assert squares.to_numpy() == pytest.approx([1, 1, 1])
     first = wrapped.tokens[wrapped.tokens["sequence"] == 0]
     assert (first["token"].iloc[0], first["token"].iloc[-1]) == ("<cls>", "<sep>")
     assert wrapped.table["value"].to_numpy() != pytest.approx(
