@@ -150,7 +150,7 @@ def completeness_table(found: Mapping[str, Attribution]) -> pd.DataFrame:
 
 
 def describe_completeness(table: pd.DataFrame) -> str:
-    """A sentence: sums against differences, and the largest gap; of none where no method claims it."""
+    """A sentence: sums against differences, and the largest gap."""
     if table.empty:
         return "None of the methods asked for claims to sum up."
     told = [
