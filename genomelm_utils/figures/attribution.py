@@ -50,7 +50,7 @@ def plot_logo(text: str, score_L: np.ndarray, ax: Axes, truth_L: np.ndarray | No
     own_L4 = np.array(list(text))[:, None] == np.array(list(_BASES))
     heights = pd.DataFrame(own_L4 * np.asarray(score_L)[:, None], columns=list(_BASES))
     for start, end in _stretches(truth_L):
-        ax.axvspan(start - 0.5, end - 0.5, color=OKABE_ITO["yellow"], alpha=0.35, lw=0)
+        ax.axvspan(start - 0.5, end - 0.5, color=OKABE_ITO["yellow"], alpha=0.35, lw=0, zorder=-1)
     logomaker.Logo(heights, ax=ax, color_scheme=BASE_COLOURS, show_spines=None)
     ax.axhline(0, color=OKABE_ITO["grey"], lw=0.5)
     ax.set(xlabel="base (0-based)", ylabel="attribution")

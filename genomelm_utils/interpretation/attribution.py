@@ -52,6 +52,7 @@ from genomelm_utils.training.device import choose_device
 logger = logging.getLogger(__name__)
 
 METHODS = ("integrated_gradients", "deeplift", "saliency", "occlusion", "mutagenesis")
+COMPLETE = ("integrated_gradients", "deeplift")  # sum to the difference from the baseline
 STEPS = 50  # Source: genomeNLP's `interpret`, captum's default
 N_SHUFFLES = 10  # Source: DeepLIFT's genomics tutorial uses 10 shuffled references a sequence
 TOKENS_PER_BATCH = 1024  # positions of a batch; integrated gradients holds `steps` times as many
@@ -139,6 +140,17 @@ def attribute(
             model, rows, rows, method, target_S, scale, baseline, steps, window, tokens_per_batch
         )
     return _assemble(model, rows, found, method, scale, baseline, target_S)
+
+
+def attribute_as_released(model: Explained, codes: Codes) -> Attribution:
+    """genomeNLP's computation: the probability of the predicted class, against a row of padding, 50
+    steps, token scores divided by their L2 norm.
+
+    With `TokenClassifier(..., specials="reference")` also its two tokens that the model was never
+    trained on. The released page then shows the predicted label as the true one; ours does not.
+    Source: transformers-interpret 0.8.1, `SequenceClassificationExplainer`, as genomeNLP calls it.
+    """
+    return attribute(model, codes, scale="probability", baseline="pad", steps=STEPS).normalise()
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,9 @@ class OneHotNetwork(Explained):
     """A network that reads bases: one position of width four for each.
 
     call: see `Call`; it must read the first argument for what it differentiates. kind: 'classes'
-    (logits) or 'values'. Baseline 'pad' is zeros, 'mean' each sequence's own composition. Ambiguous
-    bases are zeros. batched: False runs sequences of different lengths apart.
+    (logits) or 'values'. Baseline 'pad' is zeros, 'mean' each sequence's own composition. A network
+    that normalises its input jumps at zeros, so that no number of steps sums up there: take 'mean'.
+    Ambiguous bases are zeros. batched: False runs sequences of different lengths apart.
     """
 
     def __init__(

@@ -252,8 +252,10 @@ class TokenClassifier(TokenNetwork):
         self.outputs = _names(classes, self._n_outputs())
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self.mask_id = tokenizer.mask_token_id
-        if specials == "reference" and None in (tokenizer.cls_token_id, tokenizer.sep_token_id):
+        ends = (tokenizer.cls_token_id, tokenizer.sep_token_id)
+        if specials == "reference" and None in ends:
             raise ValueError("specials 'reference' needs a tokenizer with cls and sep tokens")
+        self.around = ends if specials == "reference" else None
         self.k = next((k for k in range(1, kmer.MAX_K + 1) if len(tokenizer) == kmer.vocab_size(k)
                        and tokenizer.get_vocab() == kmer.vocabulary(k)), 0)  # fmt: skip
         self.occlusion_window = max(self.k, 1)
@@ -302,7 +304,7 @@ class TokenClassifier(TokenNetwork):
             return row_N.astype(np.int64), np.concatenate([none, read_N2, none])
         made = self.tokenizer(
             text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False,
-            add_special_tokens=self.specials == "as_trained",
+            add_special_tokens=self.around is None,
         )  # fmt: skip
         row_N = np.array(made["input_ids"], dtype=np.int64)
         span_N2 = np.array(made["offset_mapping"], dtype=np.int64).reshape(-1, 2)
@@ -312,10 +314,9 @@ class TokenClassifier(TokenNetwork):
             special = token in self.tokenizer.all_special_ids and token != unknown
             if special or not piece.strip(SPACE_MARKS):
                 span_N2[i] = 0
-        if self.specials == "reference":
-            ends = [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
+        if self.around is not None:
             none = np.zeros((1, 2), dtype=np.int64)
-            row_N = np.concatenate([ends[0], row_N, ends[1]])
+            row_N = np.concatenate([self.around[:1], row_N, self.around[1:]])
             span_N2 = np.concatenate([none, span_N2, none])
         return row_N, span_N2
 

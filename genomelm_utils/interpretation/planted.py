@@ -64,6 +64,8 @@ def random_scores(truth: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
 
 def describe_recovery(table: pd.DataFrame) -> str:
     """A sentence: the best and the worst method, with intervals, against chance."""
+    is_random = table["method"] == RANDOM
+    random, table = table[is_random], table[~is_random]
     best, worst = table.loc[table["auprc"].idxmax()], table.loc[table["auprc"].idxmin()]
     n_above = int((table["low"] > table["chance"]).sum())
     told = (
@@ -75,7 +77,8 @@ def describe_recovery(table: pd.DataFrame) -> str:
             f", {worst['method']} the smallest, {worst['auprc']:.3f} [{worst['low']:.3f}, "
             f"{worst['high']:.3f}]"
         )
+    drawn = f" (random scores {random['auprc'].iloc[0]:.3f})" if len(random) else ""
     return (
-        f"{told}; chance is {best['chance']:.3f}, and {n_above} of {len(table)} methods lie above "
-        "it with their whole interval."
+        f"{told}; chance is {best['chance']:.3f}{drawn}, and {n_above} of {len(table)} methods lie "
+        "above it with their whole interval."
     )

@@ -16,7 +16,7 @@ from genomelm_utils.datasets.expression_set import ExpressionSet
 from genomelm_utils.datasets.fewshot import SETS, load_fewshot
 from genomelm_utils.evaluation.metrics import classification_metrics
 from genomelm_utils.evaluation.statistics import mean_interval
-from genomelm_utils.interpretation.attribution import Attribution, attribute
+from genomelm_utils.interpretation.attribution import COMPLETE, Attribution, attribute
 from genomelm_utils.interpretation.explained import Explained
 from genomelm_utils.interpretation.explained_tokens import ExpressionRegressor, KmerClassifier
 from genomelm_utils.interpretation.planted import RANDOM, random_scores, recovery_table
@@ -139,18 +139,20 @@ def explain_with_all(
 
 
 def completeness_table(found: Mapping[str, Attribution]) -> pd.DataFrame:
-    """method, difference (mean), total (mean), largest_gap: of methods that have a baseline."""
+    """method, difference (mean), total (mean), largest_gap: of the methods that claim to sum up."""
     rows = []
-    for method, one in found.items():
-        difference = one.table["value"] - one.table["baseline_value"]
-        if difference.notna().all():
-            gap = one.table["gap"].abs().max()
-            rows.append((method, difference.mean(), one.table["total"].mean(), gap))
+    for method in [name for name in COMPLETE if name in found]:
+        table = found[method].table
+        difference = table["value"] - table["baseline_value"]
+        gap = table["gap"].abs().max()
+        rows.append((method, difference.mean(), table["total"].mean(), gap))
     return pd.DataFrame(rows, columns=["method", "difference", "total", "largest_gap"])
 
 
 def describe_completeness(table: pd.DataFrame) -> str:
-    """A sentence on integrated gradients (and any other method that claims to sum up)."""
+    """A sentence: sums against differences, and the largest gap."""
+    if table.empty:
+        return "None of the methods asked for claims to sum up."
     told = [
         f"{row.method.replace('_', ' ')}: mean sum {row.total:.3f}, mean difference "
         f"{row.difference:.3f}, largest gap {row.largest_gap:.2g}"

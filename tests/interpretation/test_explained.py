@@ -11,7 +11,7 @@ from torch import nn
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from genomelm_utils.baselines.promoter_cnn import PromoterCnn
-from genomelm_utils.interpretation.attribution import attribute
+from genomelm_utils.interpretation.attribution import attribute, attribute_as_released
 from genomelm_utils.interpretation.explained import score_table
 from genomelm_utils.interpretation.explained_bases import OneHotNetwork, explain_promoter_net
 from genomelm_utils.interpretation.explained_tokens import (
@@ -23,6 +23,7 @@ from genomelm_utils.models.alibi_bert import AlibiBertForSequenceClassification,
 from genomelm_utils.models.alibi_config import alibi_config
 from genomelm_utils.models.expression_heads import build_expression_model
 from genomelm_utils.models.florabert import flora_config
+from genomelm_utils.sequences.alphabet import decode
 from genomelm_utils.tasks.expression_rows import pooled_ids
 from genomelm_utils.tasks.label_transform import LabelTransform
 from genomelm_utils.tasks.regression_modes import Mode
@@ -133,13 +134,47 @@ def test_distilbert_on_unigram_tokens_and_what_the_reference_adds():
     assert read.groupby("sequence")["end"].max().tolist() == [30, 18, 41]
     assert not set(found.tokens["token"]) & {"<cls>", "<sep>"}
     model = TokenClassifier(network, tokenizer, specials="reference")
-    wrapped = attribute(model, codes, scale="probability", baseline="pad")
+    wrapped = attribute_as_released(model, codes)
+    squares = wrapped.tokens["score"].pow(2).groupby(wrapped.tokens["sequence"]).sum()
+    assert squares.to_numpy() == pytest.approx([1, 1, 1])
     first = wrapped.tokens[wrapped.tokens["sequence"] == 0]
     assert (first["token"].iloc[0], first["token"].iloc[-1]) == ("<cls>", "<sep>")
     assert wrapped.table["value"].to_numpy() != pytest.approx(
         attribute(TokenClassifier(network, tokenizer), codes, scale="probability", baseline="pad")
         .table["value"].to_numpy(), abs=1e-4,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "first"])
+def test_a_trained_genomicbert_reads_its_rows_as_in_training(pooling):
+    from genomelm_utils.interpretation.explained_sequences import SequenceClassifier
+    from genomelm_utils.models.sequence_classifier import build_config, build_network
+    from genomelm_utils.tasks.sequence_models import SequenceModel, unigram_tokens
+    from genomelm_utils.tokenizers.unigram import train_unigram
+
+    tokenizer = train_unigram(random_text(100), 60)
+    tokens = unigram_tokens(len(tokenizer) - 2)
+    names = ("NEGATIVE", "POSITIVE")
+    config = build_config(
+        "distilbert", tokens.n_ids, names, pad_id=tokens.pad_id, positions=64, layers=1, width=16,
+        heads=2, inner=32,
+    )  # fmt: skip
+    network = build_network(config, 0).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(2)
+    trained = SequenceModel(network, tokens, names, pooling)
+    codes = sequences()
+    found = check(SequenceClassifier(trained, tokenizer), codes, "POSITIVE")
+    rows = [
+        np.array(tokenizer(decode(one), add_special_tokens=False)["input_ids"], dtype=np.int32)
+        for one in codes
+    ]
+    odds = trained.predict(rows)
+    assert found.table["value"].to_numpy() == pytest.approx(
+        np.log(odds[:, 1] / odds[:, 0]), abs=1e-4
+    )
 
 
 def test_rows_longer_than_the_model_are_named():
@@ -240,3 +275,33 @@ def test_baselines_that_do_not_exist_are_named():
         tokenizer = unigram_tokenizer()
         attribute(TokenClassifier(distilbert(len(tokenizer)), tokenizer), codes * 3,
                   baseline="shuffle", seed=3)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["MTLuciferMini", "LegNetMini", "ResNetMini", "PureCNN"])
+def test_networks_of_promoter_activity(name):
+    from genomelm_utils.models.promoter_nets import build_promoter_net
+
+    lengths = (60, 60)
+    network = build_promoter_net(name, {"sure": ["K562", "HepG2"]}, length_bp=60).eval()
+    model = explain_promoter_net(network)
+    assert model.outputs == ("K562", "HepG2")
+    found = attribute(model, sequences(lengths), target="HepG2", steps=100)
+    difference = (found.table["value"] - found.table["baseline_value"]).abs()
+    assert found.table["gap"].abs().max() < 0.05 * difference.max() + 1e-3
+    values = network(torch.from_numpy(np.stack(sequences(lengths)))).values[:, 1]
+    assert found.table["value"].to_numpy() == pytest.approx(values.detach().numpy(), abs=1e-4)
+    changed = attribute(model, sequences(lengths)[:1], "mutagenesis", target="HepG2")
+    assert np.abs(changed.base[0]).max() > 0
+
+
+def test_flanks_of_malinois_are_not_explained():
+    from genomelm_utils.models.promoter_nets import build_promoter_net
+
+    network = build_promoter_net(
+        "Malinois", {"mpra": ["K562"]}, channels=[8, 8, 8], width=16
+    ).eval()
+    found = attribute(explain_promoter_net(network), sequences((200,)), baseline="pad", steps=30)
+    assert len(found.base[0]) == 200 and (found.base[0] != 0).any()
+    assert abs(found.table["gap"][0]) < 0.05 * abs(
+        found.table["value"][0] - found.table["baseline_value"][0]
+    ) + 1e-3  # fmt: skip
