@@ -221,24 +221,3 @@ class ResidualBlock(nn.Module):
         y_BCL = functional.relu(self.norm1(self.conv1(x_BCL), lengths_B))
         y_BCL = self.conv2(hide_padding(y_BCL, lengths_B)) + kept_BCL
         return functional.relu(self.norm2(y_BCL, lengths_B)), lengths_B
-
-
-class GroupedLinear(nn.Module):
-    """G linear layers side by side: [B, D] (the same for all) or [B, G, D] to [B, G, H]."""
-
-    def __init__(self, n_groups: int, n_in: int, n_out: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_groups, n_in, n_out))
-        self.bias = nn.Parameter(torch.empty(n_groups, n_out))
-
-    def init_parameters(self) -> None:
-        """As `nn.Linear`: uniform within 1 / sqrt(inputs)."""
-        from transformers import initialization
-
-        bound = self.weight.shape[1] ** -0.5
-        initialization.uniform_(self.weight, -bound, bound)
-        initialization.uniform_(self.bias, -bound, bound)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        pattern = "bd,gdh->bgh" if x.ndim == 2 else "bgd,gdh->bgh"
-        return torch.einsum(pattern, x, self.weight) + self.bias

@@ -135,6 +135,8 @@ def read_bert(folder: str | Path) -> tuple[BertModel, str]:
             f"{folder}: {len(missing)} missing weights ({', '.join((lost or missing)[:5])}); is it "
             "the checkpoint of another model?"
         )
+    if missing:
+        model.pooler = None  # made up by transformers, of random weights
     pooling = "mean" if missing else "pooler"
     logger.info("%s: pooling %s (pooler %s)", folder, pooling, "absent" if missing else "present")
     return model, pooling

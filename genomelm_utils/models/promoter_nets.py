@@ -10,7 +10,6 @@ Shapes: B sequences, L bases, D width of the embedding, C outputs of a task.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,14 @@ from transformers.modeling_outputs import ModelOutput
 from genomelm_utils.models import promoter_cnns, promoter_frozen, promoter_sizes
 from genomelm_utils.models.motif_scan import P_VALUE, NamedMotif, motif_matrices
 from genomelm_utils.models.presets import bert_config
-from genomelm_utils.models.promoter_blocks import AMBIGUOUS, GroupedLinear, Lengths, find_lengths
+from genomelm_utils.models.promoter_blocks import AMBIGUOUS, Lengths, find_lengths
+from genomelm_utils.models.promoter_heads import HEADS
 from genomelm_utils.models.promoter_legnet import LegNet
 from genomelm_utils.models.promoter_mtlucifer import FirstMTLucifer, MTLucifer
 
 logger = logging.getLogger(__name__)
 
-HEADS = ("linear", "mlp", "branched")
 PADDINGS = ("corrected", "reference")
-MLP_WIDTH = 512  # Source: Reddy et al. 2023, code, MTLFinalPredictor (there, but not used)
-#: Source: boda2, the published Malinois: branched_channels, branched_dropout_p.
-BRANCH_WIDTH, BRANCH_DROPOUT = 140, 0.5757
 
 
 class PromoterConfig(PretrainedConfig):
@@ -116,48 +112,6 @@ class PromoterOutput(ModelOutput):
     embedding: torch.Tensor | None = None
 
 
-class BranchedHead(nn.Module):
-    """[B, D] to [B, C]: three layers and an output for each of C, ReLU and dropout between."""
-
-    def __init__(self, width: int, n_outputs: int) -> None:
-        super().__init__()
-        widths = [width, BRANCH_WIDTH, BRANCH_WIDTH, BRANCH_WIDTH]
-        pairs = pairwise(widths)
-        self.layers = nn.ModuleList(GroupedLinear(n_outputs, a, b) for a, b in pairs)
-        self.output = GroupedLinear(n_outputs, BRANCH_WIDTH, 1)
-        self.dropout = nn.Dropout(BRANCH_DROPOUT)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for i, layer in enumerate(self.layers):
-            x = layer(x)
-            # Source: boda2, BranchedLinear: nothing after the last of them
-            x = self.dropout(torch.relu(x)) if i < len(self.layers) - 1 else x
-        return self.output(x)[..., 0]
-
-
-class MlpHead(nn.Module):
-    """[B, D] to [B, C]: a common norm, then three layers with GELU between for each output."""
-
-    def __init__(self, width: int, n_outputs: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.first = GroupedLinear(n_outputs, width, MLP_WIDTH)
-        self.second = GroupedLinear(n_outputs, MLP_WIDTH, MLP_WIDTH)
-        self.output = GroupedLinear(n_outputs, MLP_WIDTH, 1)
-        self.activation = nn.GELU()
-
-    def forward(self, x_BD: torch.Tensor) -> torch.Tensor:
-        x = self.activation(self.first(self.norm(x_BD)))
-        return self.output(self.activation(self.second(x)))[..., 0]
-
-
-_HEAD_CLASSES: dict[str, Callable[[int, int], nn.Module]] = {
-    "linear": nn.Linear,
-    "mlp": MlpHead,
-    "branched": BranchedHead,
-}
-
-
 class PromoterNet(PreTrainedModel):
     """A backbone and a head for each task (see `PromoterConfig`)."""
 
@@ -169,7 +123,7 @@ class PromoterNet(PreTrainedModel):
         super().__init__(config)
         check_config(config)
         self.backbone = BACKBONES[config.backbone].build(config)
-        make = _HEAD_CLASSES[config.head]
+        make = HEADS[config.head]
         width = self.backbone.width
         self.heads = nn.ModuleDict(
             {task: make(width, len(outputs)) for task, outputs in config.heads.items()}

@@ -18,6 +18,11 @@ from genomelm_utils.sequences.alphabet import IUPAC_SETS, N_BASES
 #: the motif reads them.
 SITE_COLUMNS = ["record", "index", "start", "end", "strand", "score", "p_value", "word"]
 
+TABLE_COLUMNS = [
+    *("motif", "consensus", "width", "n_sites", "n_records", "share", "bits", "log10_e"),
+    "n_background",
+]
+
 _LETTER_OF = {bases: letter for letter, bases in IUPAC_SETS.items()}
 
 
@@ -40,6 +45,8 @@ class Motif:
     of zeros, fractions allowed; rows may differ in their sums. alt_name: a second name, such as
     the factor's. log10_e: log10 of the E-value (the number of motifs as good as this one that the
     same search would find in background), NaN where none is known. sites: see `SITE_COLUMNS`.
+    n_background: sites that the same cut calls in as many sequences of background, in the mean; NaN
+    where nobody looked.
 
     Raises: ValueError for a name with blanks or counts that break these rules.
     """
@@ -49,6 +56,7 @@ class Motif:
     alt_name: str = ""
     log10_e: float = float("nan")
     sites: pd.DataFrame = field(default_factory=no_sites)
+    n_background: float = float("nan")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "counts", np.array(self.counts, dtype=np.float64))
@@ -184,10 +192,10 @@ class Discovery:
         return len(self.motifs)
 
     def table(self) -> pd.DataFrame:
-        """One row per motif: motif, consensus, width, n_sites, n_records, share, bits, log10_e.
+        """One row per motif: `TABLE_COLUMNS`.
 
         n_records: sequences with a site; share: of all searched; bits: information of all
-        positions.
+        positions; n_background: sites of the same cut in background.
         """
         rows = [
             {
@@ -199,11 +207,11 @@ class Discovery:
                 "share": motif.sites["index"].nunique() / max(len(self.records), 1),
                 "bits": float(motif.information.sum()),
                 "log10_e": motif.log10_e,
+                "n_background": motif.n_background,
             }
             for motif in self.motifs
         ]
-        names = ["motif", "consensus", "width", "n_sites", "n_records", "share", "bits", "log10_e"]
-        return pd.DataFrame(rows, columns=names)
+        return pd.DataFrame(rows, columns=TABLE_COLUMNS)
 
     def sites(self) -> pd.DataFrame:
         """The sites of all motifs in one table: motif, then `SITE_COLUMNS`."""
