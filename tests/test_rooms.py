@@ -25,6 +25,7 @@ EXCEPTIONS = {
     "tasks/expression_importance.py": ({"interpretation"}, "what the trained networks look at"),
     "tasks/species_benchmark.py": ({"baselines", "evaluation"}, PROTOCOL),
     "tasks/species_sets.py": ({"baselines", "evaluation"}, PROTOCOL),
+    "tasks/activity_reports.py": ({"evaluation"}, PROTOCOL),
     "tasks/transfer.py": ({"motifs"}, "motif files that a network is made of"),
     "pretraining/experiment.py": ({"evaluation"}, "intervals of what a masking scheme hides"),
 }
