@@ -41,7 +41,7 @@ def main() -> None:
     given = parser.parse_args()
     specs, rows = make_rows(np.random.default_rng(0))
     batches, _ = make_batches(rows, "min_size", seed=0)
-    device = choose_device()
+    device, _ = choose_device()
     heads = {spec.name: spec.head_outputs for spec in specs}
     task = MultiTask(build_promoter_net("MTLuciferMini", heads), specs).to(device).train()
     optimizer = torch.optim.AdamW(task.parameters(), lr=1e-4)
@@ -69,7 +69,7 @@ def main() -> None:
         "loader_sequences_per_s": rate,
         "step_s": (loader_s + compute_s) / given.steps,
     }
-    write_result("activity_loader", result)
+    print(write_result("activity_loader", [result]))
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ def run_grid(
 ) -> pd.DataFrame:
     """Every cell trained (or found finished): one row per cell, seed, output and metric.
 
-    Cells of an analysis are trained too, so that it finds its networks; a cell that stands there for
+    Cells of an analysis are trained too, so that it finds its networks; one that stands there for
     several analyses once. A network without a target (pretraining) has no row.
 
     Columns method, backbone, strategy, pretrain, split, seed, output, metric, value, n, best (of

@@ -189,7 +189,10 @@ def _train(plan, task, used, inputs, place, key, progress) -> tuple[pd.DataFrame
         rows.append(TaskRows(data.spec.name, cut, data.labels_ST[chosen], settings.batch_size))
     batches, per_epoch = make_batches(rows, settings.train_mode, plan.seed)
     monitor, higher = monitored(plan, used)
-    validation = ActivityValidation(used, inputs, monitor=monitor, higher_is_better=higher)
+    fresh = place is None or not ckpt.list_checkpoints(place / "training")
+    validation = ActivityValidation(
+        used, inputs, monitor=monitor, higher_is_better=higher, skip_first=fresh
+    )
     result = fit(
         task,
         batches,
