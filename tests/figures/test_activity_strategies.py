@@ -40,13 +40,13 @@ def test_sentences_name_the_best_and_its_difference(scores):
     assert "+0.500" in told
     assert "1 of 1 transfers end above" in told
     assert drawn.describe_gains(paired).startswith("0 of 3 pairs")
-    fig, axes = new_figure()
+    _, axes = new_figure()
     ax = drawn.plot_strategies(summary, axes[0, 0], metric="spearman")
     labels = [text.get_text() for text in ax.get_yticklabels()]
     assert labels == ["Net single", "Net finetune (P)", "gc"]
     points = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
     assert np.allclose(sorted(set(np.round(points, 6)))[-1], summary["high"].max())
-    fig, axes = new_figure()
+    _, axes = new_figure()
     ax = drawn.plot_outputs(summary, axes[0, 0], metric="spearman")
     assert [text.get_text() for text in ax.texts] == ["0.51", "0.71", "0.21"]
 

@@ -28,7 +28,7 @@ def test_noise_is_what_was_asked_for(rng):
     ).sum(0)
     np.testing.assert_allclose(r2, 0.64, atol=0.03)
     design = np.column_stack([again.present_SM, np.ones(4000), again.present_SM[:, 1:3].all(1)])
-    weights, left, *_ = np.linalg.lstsq(design, again.activity_SC[:, 0], rcond=None)
+    weights, *_ = np.linalg.lstsq(design, again.activity_SC[:, 0], rcond=None)
     np.testing.assert_allclose(weights[:8], again.effects_MC[:, 0], atol=1e-4)
 
 
