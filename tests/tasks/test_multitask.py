@@ -53,7 +53,7 @@ def test_two_tasks_begin_with_half_a_squared_error_plus_cross_entropy():
     one = TaskSpec("c", "classification", ("a",), classes=("x", "y"))
     task = MultiTask(Toy([REGRESSION, one]), [REGRESSION, one])
     total = task.weigh(0, torch.tensor(3.0)) + task.weigh(1, torch.tensor(0.7))
-    assert float(total) == pytest.approx(3.0 / 2 + 0.7)
+    assert total.item() == pytest.approx(3.0 / 2 + 0.7)
     # the best log variance of a loss is its logarithm: exp(-s) L / 2 + s / 2
     s = torch.log(torch.tensor(3.0)).requires_grad_()
     weigh_loss(REGRESSION, torch.tensor(3.0), s).backward()
