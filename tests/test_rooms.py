@@ -27,6 +27,8 @@ EXCEPTIONS = {
     "tasks/species_sets.py": ({"baselines", "evaluation"}, PROTOCOL),
     "tasks/sequence_training.py": ({"evaluation"}, "validation by the published scores"),
     "tasks/sequence_validation.py": ({"evaluation"}, "validation by the published scores"),
+    "tasks/activity_reports.py": ({"evaluation"}, PROTOCOL),
+    "tasks/transfer.py": ({"motifs"}, "motif files that a network is made of"),
     "pretraining/experiment.py": ({"evaluation"}, "intervals of what a masking scheme hides"),
 }
 FOLDER = Path(paths.__file__).parent

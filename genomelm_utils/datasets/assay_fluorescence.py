@@ -196,22 +196,16 @@ def build_construct(plasmid: str, promoter: np.ndarray) -> np.ndarray:
     return codes[slice(*CONSTRUCT)]
 
 
-def replicate_ceiling(data: ActivitySet, rule: str = "corrected") -> pd.DataFrame:
-    """Correlation of the two replicates, the most a model can reach: output, pearson, spearman.
+def replicate_values(data: ActivitySet, rule: str = "corrected") -> list[np.ndarray]:
+    """The two replicates, float64 [S, T] each, as `evaluation.promoter_activity` takes them.
 
     rule: 'reference' adds 1 to the ratios before the logarithm, as one release did, which flattens
     what is below 1.
     """
     check_mode("rule", rule)
-    rows = []
-    for cell in data.spec.outputs:
-        pair = [data.columns[f"replicate_{cell}_{r}"].to_numpy() for r in REPLICATES]
-        if rule == "reference":
-            pair = [np.log2(2**one + 1) for one in pair]
-        frame = pd.DataFrame(dict(enumerate(pair)))
-        scores = {m: float(frame.corr(method=m).iloc[0, 1]) for m in ("pearson", "spearman")}
-        rows.append({"output": cell, **scores})
-    return pd.DataFrame(rows)
+    columns = [[f"replicate_{cell}_{r}" for cell in data.spec.outputs] for r in REPLICATES]
+    found = [data.columns[names].to_numpy(np.float64) for names in columns]
+    return [np.log2(2**one + 1) for one in found] if rule == "reference" else found
 
 
 def _column(cell: str, replicate: int, gate: str) -> str:

@@ -61,6 +61,8 @@ def describe_strategies(summary: pd.DataFrame, paired: pd.DataFrame, *, metric: 
     """Sentences on the best method, the best baseline, and whether their difference is sure."""
     rows = _select(summary, metric, "mean")
     networks, floor = rows[rows["strategy"] != "baseline"], rows[rows["strategy"] == "baseline"]
+    if not len(networks):
+        return f"{len(floor)} baselines, and no network that was trained on the target."
     best, base = networks.loc[networks["mean"].idxmax()], floor.loc[floor["mean"].idxmax()]
     name = METRIC_NAMES.get(metric, metric)
     told = (

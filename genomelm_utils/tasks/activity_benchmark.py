@@ -34,6 +34,10 @@ from genomelm_utils.tasks.transfer_plan import FitSettings
 if TYPE_CHECKING:
     from genomelm_utils.pipeline.context import Run
 
+SCORE_COLUMNS = (
+    *("output", "metric", "value", "n", "method", "backbone", "strategy", "pretrain", "split"),
+    *("seed", "best", "n_parameters", "epochs", "wall_s", "reused", "key"),
+)
 #: Simulated assays: cells, kind, length in bp. The target has the cells of the leukaemia lines; the
 #: others are other cells, or another kind of label, of the same grammar.
 SIMULATED: dict[str, tuple[tuple[str, ...], str, int]] = {
@@ -177,6 +181,8 @@ def join_scores(trained: pd.DataFrame, floor: pd.DataFrame) -> pd.DataFrame:
 def describe_runs(trained: pd.DataFrame) -> str:
     """How many runs there were, how many of them were found finished, and how long they took."""
     runs = trained.drop_duplicates("key")
+    if not len(runs):
+        return "No run has scores of its own: pretraining only."
     n_reused = int(runs["reused"].sum())
     return (
         f"{len(runs)} runs, {n_reused} of them found finished; {runs['wall_s'].sum():.0f} s of "
@@ -220,21 +226,25 @@ def run_grid(
     folder: str | Path,
     **options: Any,
 ) -> pd.DataFrame:
-    """Every training cell run (or found finished): one row per cell, seed, output and metric.
+    """Every cell trained (or found finished): one row per cell, seed, output and metric.
+
+    Cells of an analysis are trained too, so that it finds its networks; one that stands there for
+    several analyses once. A network without a target (pretraining) has no row.
 
     Columns method, backbone, strategy, pretrain, split, seed, output, metric, value, n, best (of
     validation), n_parameters, epochs, wall_s, reused, key.
     """
-    tables = []
+    tables, done = [pd.DataFrame(columns=list(SCORE_COLUMNS))], set()
     for cell in cells:
-        if cell.kind != "train":
+        if cell.label in done:
             continue
+        done.add(cell.label)
         for plan in cell.plans:
             used = sets_of_seed(sets, plan.target, cell.split, plan.seed) if plan.target else sets
             outcome = run_plan(plan, used, folder, **options)
             if plan.target:
                 tables.append(score_outcome(cell, outcome, used[plan.target].spec))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 def score_outcome(cell: Cell, outcome: Outcome, spec: TaskSpec) -> pd.DataFrame:

@@ -131,6 +131,7 @@ def _score_binary(y: np.ndarray, p: np.ndarray) -> dict[str, float]:
 class ActivityValidation:
     """What `fit` evaluates: loss and scores of every task's validation rows; best weights kept.
 
+    skip_first: the first call is that of the untrained network, which `fit` does not count.
     Values: '<task>_loss', '<task>_<output or mean>_<metric>', 'overall_loss' (sum over tasks).
     """
 
@@ -143,10 +144,12 @@ class ActivityValidation:
         higher_is_better: bool,
         batch_size: int = 256,
         outputs: bool = False,
+        skip_first: bool = False,
     ) -> None:
         self.sets, self.inputs = sets, inputs
         self.monitor, self.sign = monitor, 1.0 if higher_is_better else -1.0
         self.batch_size, self.outputs = batch_size, outputs
+        self.waiting = skip_first
         self.best: tuple[float, dict[str, torch.Tensor]] | None = None
 
     def __call__(self, task: MultiTask) -> dict[str, float]:
@@ -169,7 +172,9 @@ class ActivityValidation:
             )
         value = found[self.monitor]
         better = self.best is None or self.sign * value > self.sign * self.best[0]
-        if np.isfinite(value) and better:
+        if self.waiting:
+            self.waiting = False
+        elif np.isfinite(value) and better:
             state = {k: v.detach().to("cpu", copy=True) for k, v in task.state_dict().items()}
             self.best = value, state
         return found

@@ -159,19 +159,3 @@ def l1_and_kl(
         log_target=True,
     )
     return (L1_WEIGHT * l1 + KL_WEIGHT * kl) / weight
-
-
-def expected_bins(spec: TaskSpec, values: torch.Tensor, rule: str = "corrected") -> torch.Tensor:
-    """[B, T] expected bin of each output; 'reference' takes one softmax over all outputs' classes.
-
-    Under 'reference' the bins of one cell lower those of another: logits 0 for K562 and 3, 0, 0, 0,
-    0 for HepG2 give 0.34 for K562 in place of 2.
-    """
-    if rule not in ("corrected", "reference"):
-        raise ValueError(f"rule is {rule!r}, expected corrected or reference")
-    if rule == "reference":
-        share_BTC = split_classes(spec, values.softmax(1))
-    else:
-        share_BTC = split_classes(spec, values).softmax(2)
-    bins_C = torch.arange(len(spec.classes), dtype=share_BTC.dtype, device=share_BTC.device)
-    return (share_BTC * bins_C).sum(2)

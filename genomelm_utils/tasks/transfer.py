@@ -36,12 +36,14 @@ from genomelm_utils.tasks.multitask_batches import (
     stack_inputs,
 )
 from genomelm_utils.tasks.simple_regression import fit_lasso
-from genomelm_utils.tasks.transfer_plan import Plan, plan_key
+from genomelm_utils.tasks.transfer_plan import MOTIF_FILE, Plan, plan_key
 from genomelm_utils.training import checkpoint as ckpt
 from genomelm_utils.training.loop import fit
 
 logger = logging.getLogger(__name__)
 
+#: Fields of a configuration that an embedding depends on: not its heads, nor where it came from.
+BACKBONE_FIELDS = ("backbone", "sizes", "length_bp", "ambiguous", "padding")
 #: Beginnings of names that stay trainable in 'reference' probing, by backbone; others: all.
 REFERENCE_TRAINABLE = {"MTLucifer": ("cls",), "PureCNN": ("linear",)}
 
@@ -125,7 +127,12 @@ def start_network(
     if start is not None:
         with ckpt.hide_bars():
             return load_promoter_net(start, heads, seed=plan.seed).train()
-    return build_promoter_net(plan.backbone, heads, seed=plan.seed, **plan.options).train()
+    options = dict(plan.options)
+    if MOTIF_FILE in options:
+        from genomelm_utils.motifs.formats import read_motifs
+
+        options["motifs"] = read_motifs(options.pop(MOTIF_FILE))
+    return build_promoter_net(plan.backbone, heads, seed=plan.seed, **options).train()
 
 
 @torch.no_grad()
@@ -136,9 +143,8 @@ def embed_set(
     and sequences, kept as <cache>/<key>.npy."""
     path = None
     if cache is not None:
-        digest = hashlib.sha256(
-            json.dumps(model.config.to_dict(), sort_keys=True, default=str).encode()
-        )
+        config = {name: getattr(model.config, name) for name in BACKBONE_FIELDS}
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
         for name, tensor in sorted(model.backbone.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -183,7 +189,10 @@ def _train(plan, task, used, inputs, place, key, progress) -> tuple[pd.DataFrame
         rows.append(TaskRows(data.spec.name, cut, data.labels_ST[chosen], settings.batch_size))
     batches, per_epoch = make_batches(rows, settings.train_mode, plan.seed)
     monitor, higher = monitored(plan, used)
-    validation = ActivityValidation(used, inputs, monitor=monitor, higher_is_better=higher)
+    fresh = place is None or not ckpt.list_checkpoints(place / "training")
+    validation = ActivityValidation(
+        used, inputs, monitor=monitor, higher_is_better=higher, skip_first=fresh
+    )
     result = fit(
         task,
         batches,

@@ -16,12 +16,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from genomelm_utils.datasets.activity_task import ActivitySet, check_mode
 
 STRATEGIES = ("single", "joint", "pretrain", "probing", "finetune", "simple")
 FROM_PRETRAINED = ("probing", "finetune")
+#: Options that are files, of which the content counts: motifs of a motif network, weights.
+MOTIF_FILE, CHECKPOINT = "motif_file", "checkpoint"
 FORMAT = 1  # to be raised when the same plan gives other numbers
 
 
@@ -53,7 +56,8 @@ class FitSettings:
 class Plan:
     """One run. target: a task; others: of 'joint', or what a backbone is pretrained on.
 
-    options: further arguments of `build_promoter_net` (sizes, checkpoint, head ...).
+    options: further arguments of `build_promoter_net` (sizes, checkpoint ...), or `motif_file`
+    (MEME and other formats) for its motifs.
     """
 
     strategy: str
@@ -118,5 +122,24 @@ def plan_key(plan: Plan, sets: Mapping[str, ActivitySet]) -> str:
         parts["pretraining"] = plan_key(plan.pretraining, sets)
     else:
         parts["plan"].pop("pretrain_settings")
+    parts["files"] = {
+        name: _hash_content(Path(plan.options[name]))
+        for name in (MOTIF_FILE, CHECKPOINT)
+        if name in plan.options
+    }
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hash_content(path: Path) -> str:
+    """SHA-256 of a file, or of all files below a folder."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder, expected weights or motifs")
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            digest.update(file.name.encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

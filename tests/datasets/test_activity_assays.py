@@ -105,13 +105,17 @@ def test_construct():
         assay_fluorescence.build_construct(plasmid[1:], promoter)
 
 
-def test_replicate_ceiling_of_the_reference_is_flattened(tmp_path):
+def test_replicates_of_the_reference_are_flattened(tmp_path):
     write_fluorescence(tmp_path)
     data = assay_fluorescence.read_fluorescence(tmp_path / "counts.csv", tmp_path / "designs.tsv")
-    good = assay_fluorescence.replicate_ceiling(data)
-    bad = assay_fluorescence.replicate_ceiling(data, "reference")
-    assert good["spearman"].tolist() == pytest.approx(bad["spearman"].tolist())  # monotone
-    assert good["pearson"].tolist() != pytest.approx(bad["pearson"].tolist())
+    good = assay_fluorescence.replicate_values(data)
+    bad = assay_fluorescence.replicate_values(data, "reference")
+    np.testing.assert_allclose((good[0] + good[1]) / 2, data.labels_ST, rtol=1e-5)
+    order = [np.argsort(one[0], axis=0).tolist() for one in (good, bad)]
+    assert order[0] == order[1]
+    assert np.ptp(bad[0]) < np.ptp(good[0])
+    with pytest.raises(ValueError, match="rule is"):
+        assay_fluorescence.replicate_values(data, "released")
 
 
 def gene(strand: int, tss: int = 1001):

@@ -92,6 +92,8 @@ def test_small_has_four_backbones_four_strategies_three_seeds():
     assert tss["backbone"].nunique() == 4
     assert set(tss["strategy"]) == {"single", "probing", "finetune", "joint"}
     assert set(tss["seeds"]) == {3}
+    for values in runs.values():
+        assert {"single", "finetune"} <= set(grid_table(expand(values))["strategy"])
     targets = {values["target"].split(":")[0] for values in runs.values()}
     assert {"tss_mpra", "fly_starrseq", "plant_core", "ecoli_mpra"} <= targets
 
