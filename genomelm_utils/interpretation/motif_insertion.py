@@ -18,6 +18,7 @@ Shapes: M motifs, S backgrounds, R replicates, K copies, W positions of a motif,
 N rows of a batch.
 """
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -39,6 +40,9 @@ logger = logging.getLogger(__name__)
 RULES = ("corrected", "reference")
 STRANDS = ("forward", "both")
 COPIES = 10  # Source: Reddy et al., the script's default
+#: On a GPU as in the released script. A CPU is fastest with what its cache holds: LegNet is half as
+#: fast with 256 rows as with 8 (benchmarks/bench_promoter_nets.py).
+BATCH_ROWS = {"cuda": 2048, "other": 16}
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,6 @@ class MotifEffects:
 
     def save(self, path: str | Path) -> None:
         """As .npz, effects in float16 (three digits); written whole or not at all."""
-        import json
-
         path = Path(path)
         partial = path.with_name(path.name + ".partial")
         with partial.open("wb") as file:
@@ -75,8 +77,6 @@ class MotifEffects:
     @classmethod
     def load(cls, path: str | Path) -> "MotifEffects":
         """What `save` wrote; effects as float32 again."""
-        import json
-
         with np.load(path) as found:
             return cls(
                 tuple(found["motifs"].tolist()),
@@ -99,7 +99,7 @@ def motif_effects(
     seed: int = 0,
     strands: str = "forward",
     rule: str = "corrected",
-    batch_rows: int = 2048,
+    batch_rows: int | None = None,
     precision: str = "fp32",
     progress: bool = False,
 ) -> MotifEffects:
@@ -117,7 +117,8 @@ def motif_effects(
         copies: of a motif in one sequence; a later copy may overwrite an earlier one.
         replicates: independent insertions that are averaged.
         strands: 'both' turns each copy around with a chance of one half.
-        batch_rows: sequences per forward pass. precision: as in training ('fp32', 'bf16').
+        batch_rows: sequences per forward pass, by default `BATCH_ROWS`. precision: as in training
+            ('fp32', 'bf16').
     Raises: ValueError for settings out of range, a motif that is longer than a background (both
         named), or a model that gives another shape or what is not finite.
     """
@@ -126,8 +127,10 @@ def motif_effects(
     lengths_S = find_lengths(codes_SL)
     if lengths_S is None:
         lengths_S = torch.full((len(codes_SL),), codes_SL.shape[1])
-    _check(matrices, lengths_S, copies, replicates, strands, rule, batch_rows)
     device = next(model.parameters()).device
+    if batch_rows is None:
+        batch_rows = BATCH_ROWS["cuda" if device.type == "cuda" else "other"]
+    _check(matrices, lengths_S, copies, replicates, strands, rule, batch_rows)
     codes_SL, lengths_S = codes_SL.to(device), lengths_S.to(device)
     draws = InsertionDraws(matrices, seed, copies, strands == "both", rule == "reference", device)
     used, _ = choose_precision(precision, device)
@@ -232,7 +235,7 @@ def _name_outputs(
 ) -> tuple[str, ...]:
     if outputs is None:
         own = getattr(model, "outputs", None)
-        outputs = own(task) if own else [str(i) for i in range(n)]
+        outputs = own(task) if callable(own) else [str(i) for i in range(n)]
     if len(outputs) != n:
         raise ValueError(f"{len(outputs)} names for {n} outputs, expected one per output")
     return tuple(outputs)

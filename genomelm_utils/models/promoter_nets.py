@@ -265,15 +265,15 @@ def build_promoter_net(
             raise ValueError(f"{name} needs motifs, such as motifs.formats.read_motifs(meme_file)")
         matrices = motif_matrices(motifs)
         known |= {"motifs": list(matrices), "max_width": max(map(len, matrices.values()))}
+    elif name in ("DNABERT", "Enformer") and checkpoint is None:
+        raise ValueError(f"{name} needs checkpoint, the folder of its weights")
     elif name == "DNABERT":
-        if checkpoint is None:
-            raise ValueError("DNABERT needs checkpoint, its folder; or take DNABERTRandomInit")
         donor, pooling = promoter_frozen.read_bert(checkpoint)
         known["bert"] = donor.config.to_dict()
         known["pooling"] = known["pooling"] or pooling
     elif name == "DNABERTRandomInit":
         known["bert"] = bert_config(known.pop("preset")).to_dict()
-    elif name == "Enformer" and checkpoint is not None:
+    elif name == "Enformer":
         donor = promoter_frozen.import_enformer().from_pretrained(checkpoint, target_length=-1)
         known["enformer"] = promoter_sizes.enformer_sizes(donor.config)
     config = PromoterConfig(

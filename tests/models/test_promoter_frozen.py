@@ -199,4 +199,4 @@ def test_enformer_s_tracks_of_the_construct(enformer: None) -> None:
 def test_without_enformer_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "enformer_pytorch", None)
     with pytest.raises(ImportError, match="pip install enformer-pytorch"):
-        build_promoter_net("Enformer", HEADS)
+        build_promoter_net("Enformer", HEADS, checkpoint="anywhere")
