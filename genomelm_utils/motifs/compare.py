@@ -45,7 +45,7 @@ def match_motifs(
     queries, targets = ([one.probabilities.T for one in side] for side in (found, known))
     p, _, offsets, overlaps, strands = tomtom(queries, targets)
     p = np.clip(p, 0.0, 1.0)
-    q = false_discovery_control(p, axis=None)
+    q = false_discovery_control(p, axis=None).reshape(p.shape)
     rows = []
     for i, one in enumerate(found):
         order = np.argsort(p[i], kind="stable")

@@ -28,9 +28,10 @@ from genomelm_utils.motifs.em import EmData, Fit, run_em, word_numbers
 from genomelm_utils.motifs.motif import Motif
 from genomelm_utils.motifs.parameters import Parameters
 from genomelm_utils.motifs.records import SearchSet, count_definite, find_simple_repeats
-from genomelm_utils.motifs.refine import extend_and_trim, log_n_ends, same_motif
+from genomelm_utils.motifs.refine import best_stretch, extend_and_trim, log_n_ends, same_motif
 from genomelm_utils.motifs.scores import log_e_value
-from genomelm_utils.motifs.sites import Called, Scanned, call_sites, count_sites
+from genomelm_utils.motifs.sites import Called, Scanned, call_sites, count_sites, trim_sites
+from genomelm_utils.motifs.split import split_sites
 from genomelm_utils.sequences.alphabet import CODE_N
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ STILL = 5e-3
 #: over-represented dyads those that became none of them (a motif of few sequences shows in all of
 #: them, not in the part that dyads are tried on). Chosen.
 N_REFINED, N_UNTRIED = 4, 2
+
+MAX_SPLITS = 3  # of one matrix: four motifs in it
 
 
 class Candidate(NamedTuple):
@@ -193,10 +196,10 @@ class State:
     def refine(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Candidates fitted to all sequences, ends extended and trimmed; the best first."""
         left = count_definite(self.codes, self.data.starts)
-        data = self._em_data(self._draw_records(1.0, FITTED_BASES), left)
+        self.fitted = self._em_data(self._draw_records(1.0, FITTED_BASES), left)
 
         def fit(one: Candidate) -> Candidate:
-            found = extend_and_trim(data, one.fit, self.parameters)
+            found = extend_and_trim(self.fitted, one.fit, self.parameters)
             trials = log_n_dyads(one.dyad, self.parameters) + log_n_ends(self.parameters)
             log_e = log_e_value(found.llr, len(found.probabilities), trials)
             return one._replace(fit=found, log_e=log_e)
@@ -208,18 +211,14 @@ class State:
         for one in candidates:
             if one.log_e > self.parameters.e_value:
                 return False
-            scanned = Scanned(self.scanned, self.data.starts)
-            called = call_sites(
-                scanned, one.fit, self.background, self.parameters, self.fewest_sites
-            )
-            if called is None:
+            one, called = self._call(one)
+            if len(called.table) < self.fewest_sites or one.log_e > self.parameters.e_value:
                 continue
-            number = len(self.motifs) + 1
             sites = called.table.copy()
             sites["record"] = [self.data.names[i] for i in sites["index"]]
             sites["index"] = self.data.index[sites["index"].to_numpy()]
             motif = Motif(
-                f"gadem_{number}",
+                f"gadem_{len(self.motifs) + 1}",
                 called.counts,
                 log10_e=one.log_e / np.log(10),
                 sites=sites,
@@ -229,10 +228,29 @@ class State:
             self._mask(called.covered)
             logger.info(
                 "motif %d: %s, %d sites, ln(E) %.1f",
-                number, motif.consensus, len(sites), one.log_e,
+                len(self.motifs), motif.consensus, len(sites), one.log_e,
             )  # fmt: skip
             return True
         return False
+
+    def _call(self, one: Candidate) -> tuple[Candidate, Called]:
+        """The sites of a candidate; of two motifs in one matrix those of the larger."""
+        scanned = Scanned(self.scanned, self.data.starts)
+        rivals: list[np.ndarray] = []
+        matrix = one.fit.probabilities
+        called = call_sites(scanned, matrix, self.background, self.parameters)
+        for _ in range(MAX_SPLITS):
+            parts = split_sites(called.words, self.background.shares, self.fewest_sites)
+            if parts is None:
+                break
+            rivals.append(parts.smaller)
+            fit = run_em(self.fitted, parts.larger, one.fit.gamma * parts.share, 0)
+            trials = log_n_dyads(one.dyad, self.parameters) + log_n_ends(self.parameters)
+            one = one._replace(fit=fit, log_e=log_e_value(fit.llr, len(matrix), trials))
+            called = call_sites(scanned, parts.larger, self.background, self.parameters, rivals)
+        if rivals and self.parameters.ext_trim:
+            called = trim_sites(called, *best_stretch(called.counts, self.background.shares, 0))
+        return one, called
 
     def _count_in_background(self, called: Called) -> float:
         """Sites of the same cut in a set of background sequences, in the mean."""

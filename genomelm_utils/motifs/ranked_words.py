@@ -22,9 +22,9 @@ from genomelm_utils.motifs.motif import Motif
 from genomelm_utils.sequences.alphabet import N_BASES
 from genomelm_utils.sequences.kmers import kmer_strings, revcomp_codes
 
-#: Of all words, the share that matches a motif: the 0.2 % that score highest in its most
-#: informative window, 8 of 4,096 for 6-mers. Chosen.
-MATCH_SHARE = 0.002
+#: Of all words, the share that matches a motif: the 0.1 % that score highest in its most
+#: informative window, 4 of 4,096 for 6-mers, and their other strands. Chosen.
+MATCH_SHARE = 0.001
 CONTROLS = ("none", "composition")
 
 

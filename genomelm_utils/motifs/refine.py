@@ -69,23 +69,29 @@ def best_stretch(counts: np.ndarray, shares: np.ndarray, flank: int) -> tuple[in
 def same_motif(one_W4: np.ndarray, other_W4: np.ndarray, window: int) -> bool:
     """Whether two matrices agree over `window` positions in a row, on either strand.
 
-    Positions count by their information; the window must hold half of that of the smaller motif.
+    Positions count by their information; a window with less of it than usual in the poorer of the
+    two (by a tenth) does not count: gaps alone are no agreement.
     """
     if min(len(one_W4), len(other_W4)) < window:
         window = min(len(one_W4), len(other_W4))
     bits_one, bits_other = _bits(one_W4), _bits(other_W4)
-    half = min(bits_one.sum(), bits_other.sum()) / 2
+    usual = 0.9 * window * min(bits_one.mean(), bits_other.mean())
     for turned, bits_turned in ((other_W4, bits_other), (other_W4[::-1, ::-1], bits_other[::-1])):
         for i in range(len(one_W4) - window + 1):
             for j in range(len(turned) - window + 1):
                 a, b = slice(i, i + window), slice(j, j + window)
-                weight = (bits_one[a] + bits_turned[b]) / 2
-                if weight.sum() < half:
+                if (bits_one[a] + bits_turned[b]).sum() / 2 < usual:
                     continue
-                off = np.abs(one_W4[a] - turned[b]).sum(axis=1) / 2
-                if (weight * off).sum() <= MAX_DIFFERENCE * weight.sum():
+                if weighted_difference(one_W4[a], turned[b]) <= MAX_DIFFERENCE:
                     return True
     return False
+
+
+def weighted_difference(one_W4: np.ndarray, other_W4: np.ndarray) -> float:
+    """Half the sum of differences of a position's chances, mean weighted by information: 0 to 1."""
+    weight = _bits(one_W4) + _bits(other_W4)
+    off = np.abs(one_W4 - other_W4).sum(axis=1) / 2
+    return float((weight * off).sum() / max(weight.sum(), 1e-9))
 
 
 def _bits(matrix_W4: np.ndarray) -> np.ndarray:

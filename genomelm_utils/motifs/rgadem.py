@@ -58,18 +58,18 @@ function(found) {
                pos = take("pos"), p_value = take("pval"), sequence = take("seqID"))
   }
   list(matrices = lapply(motifs, function(m) m@pwm),
-       sites = do.call(rbind, c(list(NULL), lapply(seq_along(motifs), flat))))
+       sites = do.call(rbind, c(list(data.frame()), lapply(seq_along(motifs), flat))))
 }
 """
 
 
 class MissingR(RuntimeError):
-    """R, rpy2 or a package of R is not there. `what`: which; the text names the command."""
+    """R, rpy2 or a package of R is not there. what: which; command: what brings it."""
 
     def __init__(self, what: str, why: str = "") -> None:
-        self.what = what
+        self.what, self.command = what, COMMANDS[what]
         reason = f" ({why})" if why else ""
-        super().__init__(f"{what} is not there{reason}; what brings it: {COMMANDS[what]}")
+        super().__init__(f"{what} is not there{reason}; what brings it: {self.command}")
 
 
 def start_r() -> Any:

@@ -3,13 +3,13 @@
 Shape suffixes: P bases of all sequences, S sequences, W positions of a motif, R windows.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from genomelm_utils.motifs.background import Background
-from genomelm_utils.motifs.em import Fit
 from genomelm_utils.motifs.motif import SITE_COLUMNS
 from genomelm_utils.motifs.parameters import Parameters
 from genomelm_utils.motifs.records import count_definite
@@ -38,12 +38,14 @@ class Scanned:
 class Called(NamedTuple):
     """Sites of one motif.
 
-    table: `SITE_COLUMNS` in order of places, `record` not filled in. counts: int64[W, 4]. covered:
-    bool[P], bases of all windows as unlikely as a site has to be, sites or not. scores: what the
-    sites were found with. lowest_bits: the weakest site's log2 odds against the background.
+    table: `SITE_COLUMNS` in order of places, `record` not filled in. words: uint8[R, W], their
+    bases as the motif reads them. counts: int64[W, 4]. covered: bool[P], bases of all windows as
+    unlikely as a site has to be, sites or not. scores: what the sites were found with. lowest_bits:
+    the weakest site's log2 odds against the background.
     """
 
     table: pd.DataFrame
+    words: np.ndarray
     counts: np.ndarray
     covered: np.ndarray
     scores: ScoreTable
@@ -51,19 +53,26 @@ class Called(NamedTuple):
 
 
 def call_sites(
-    scanned: Scanned, fit: Fit, background: Background, parameters: Parameters, fewest: int
-) -> Called | None:
-    """Sites of a fitted matrix; None where there are fewer than `fewest`.
+    scanned: Scanned,
+    matrix_W4: np.ndarray,
+    background: Background,
+    parameters: Parameters,
+    rivals: Sequence[np.ndarray] = (),
+) -> Called:
+    """Sites of a matrix of chances.
 
     A site's score has a chance of at most `p_value` at one place (or is the highest there is, where
     even that one is likelier), it overlaps no better site, and the windows that are called are,
     most probable first, as many as give the best F to be expected, a missed site weighing twice a
-    false one.
+    false one. rivals: matrices of the same width; a window that one of them reads better is neither
+    a site nor covered.
     """
-    log_odds = log_odds_of(fit.probabilities, background.shares)
-    table = make_score_table(log_odds, background.shares)
-    called = _scan(scanned, table, background, parameters)
-    return called if len(called.table) >= fewest else None
+    table = make_score_table(log_odds_of(matrix_W4, background.shares), background.shares)
+    others = [
+        make_score_table(log_odds_of(one, background.shares), background.shares).scores
+        for one in rivals
+    ]
+    return _scan(scanned, table, background, parameters, others)
 
 
 def log_odds_of(probabilities_W4: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -72,10 +81,17 @@ def log_odds_of(probabilities_W4: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def _scan(
-    scanned: Scanned, table: ScoreTable, background: Background, parameters: Parameters
+    scanned: Scanned,
+    table: ScoreTable,
+    background: Background,
+    parameters: Parameters,
+    rivals: Sequence[np.ndarray],
 ) -> Called:
     width = len(table.scores)
     place, strand, score, bits = _windows(scanned, table, background, parameters)
+    for rival in rivals:
+        better = score > _scores_at(scanned, place, strand, rival)
+        place, strand, score, bits = (one[better] for one in (place, strand, score, bits))
     covered = np.zeros(len(scanned.codes), dtype=bool)
     for shift in range(width):
         covered[place + shift] = True
@@ -84,9 +100,8 @@ def _scan(
     chosen = chosen[: best_f_cut(chance)]
     lowest_bits = float(bits[chosen[-1]]) if len(chosen) else np.inf
     chosen = np.sort(chosen)
-    words = scanned.codes[place[chosen, None] + np.arange(width)]
     minus = strand[chosen] == 1
-    words[minus] = reverse_complement(words[minus])
+    words = _read(scanned, place[chosen], strand[chosen], width)
     counts = (words[:, :, None] == np.arange(N_BASES)).sum(axis=0)
     index = np.searchsorted(scanned.starts, place[chosen], side="right") - 1
     start = place[chosen] - scanned.starts[index]
@@ -101,7 +116,20 @@ def _scan(
         [decode(word) for word in words],
     ]
     sites = pd.DataFrame(dict(zip(SITE_COLUMNS, columns, strict=True)))
-    return Called(sites, counts, covered, table, lowest_bits)
+    return Called(sites, words, counts, covered, table, lowest_bits)
+
+
+def trim_sites(called: Called, begin: int, end: int) -> Called:
+    """The same sites cut to positions begin to end; what they were found with stays."""
+    table = called.table.copy()
+    width = called.words.shape[1]
+    minus = (table["strand"] == "-").to_numpy()
+    table["start"] += np.where(minus, width - end, begin)
+    table["end"] = table["start"] + (end - begin)
+    table["word"] = [decode(word) for word in called.words[:, begin:end]]
+    return called._replace(
+        table=table, words=called.words[:, begin:end], counts=called.counts[begin:end]
+    )
 
 
 def count_sites(
@@ -124,6 +152,20 @@ def _windows(
     bits = score / STEPS_PER_BIT
     bits = bits + _background_bits(scanned, background, place, len(table.scores))
     return place, strand, score, bits
+
+
+def _read(scanned: Scanned, place: np.ndarray, strand: np.ndarray, width: int) -> np.ndarray:
+    """The bases of windows as the motif reads them, uint8[R, W]."""
+    words = scanned.codes[place[:, None] + np.arange(width)]
+    words[strand == 1] = reverse_complement(words[strand == 1])
+    return words
+
+
+def _scores_at(
+    scanned: Scanned, place: np.ndarray, strand: np.ndarray, scores_W4: np.ndarray
+) -> np.ndarray:
+    width = len(scores_W4)
+    return scores_W4[np.arange(width), _read(scanned, place, strand, width)].sum(axis=1)
 
 
 def _disjoint(place: np.ndarray, bits: np.ndarray, width: int) -> np.ndarray:
@@ -150,7 +192,7 @@ def posterior(bits: np.ndarray, n_places: int) -> np.ndarray:
     The share of sites among all `n_places` windows is the one that EM settles on; windows that are
     not given hold none.
     """
-    odds = np.exp2(np.minimum(bits, 1000.0))
+    odds, n_places = np.exp2(np.minimum(bits, 1000.0)), max(n_places, 1)
     share = max(len(bits), 1) / n_places
     for _ in range(_SHARE_STEPS):
         chance = share * odds / (1 - share + share * odds)

@@ -200,8 +200,9 @@ def test_the_first_motif_of_peaks_is_that_of_their_factor(file, n, factor, data_
     assert found.table().loc[0, "share"] > 0.7
     for known in ("JASPAR_CORE_2016_vertebrates.meme.gz", "H12CORE_meme_format.meme.gz"):
         matches = match_motifs(found.motifs, read_motifs(data_dir / "motifs" / known), n_best=5)
-        names = (matches["known_name"] + " " + matches["known"]).str.upper()
-        assert names.iloc[0].startswith("FOX" if factor == "FOXA1" else factor), names.tolist()
+        names = (matches["known_name"] + " " + matches["known"]).str.strip().str.upper()
+        # the factors FOXA1, 2 and 3 bind the same words
+        assert names.iloc[0].startswith(factor.removesuffix("1")), names.tolist()
         hits = names.str.contains(factor)
         assert hits.any() and matches.loc[hits, "q_value"].iloc[0] < 1e-3
 

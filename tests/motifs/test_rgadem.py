@@ -11,6 +11,7 @@ import pytest
 
 from genomelm_utils import motifs
 from genomelm_utils.motifs import rgadem, search
+from genomelm_utils.motifs.motif import Motif
 from genomelm_utils.motifs.records import collect
 from genomelm_utils.sequences.alphabet import encode
 
@@ -103,7 +104,7 @@ function() {
                 dimnames = list(c("A", "C", "G", "T"), c("1", "2")))
   new("gadem", parameters = list(), motifList = list(
     new("motif", pwm = pwm, consensus = "TG", name = "TG",
-        alignList = list(site("TG", "+", 5, 1), site("CA", "-", 5, 2), site("TG", "", 5, 3),
+        alignList = list(site("TG", "+", 5, 1), site("CA", "-", 4, 2), site("TG", "", 5, 3),
                          site("AA", "+", 1, 1))),
     new("motif", pwm = pwm, consensus = "TG", name = "TG", alignList = list())))
 }
@@ -136,7 +137,7 @@ def test_an_object_of_rgadems_shape_becomes_motifs(r):
     sites = found[0].sites
     assert sites[["record", "start", "end", "strand", "word"]].to_numpy().tolist() == [
         ["one", 4, 6, "+", "TG"],
-        ["two", 3, 5, "-", "CA"],
+        ["two", 2, 4, "-", "CA"],
         ["three", 4, 6, "+", "TG"],
     ]
     assert notes == ("1 sites left out: their bases are not where rGADEM says",)
@@ -185,6 +186,99 @@ def test_r_without_rgadem_stands_back(r):
         assert search.choose_engine("rgadem")[0] == "gadem"
     else:
         assert search.choose_engine("rgadem") == ("rgadem", "")
+
+
+#: A package with rGADEM's name, classes and signature that finds exact TGACGT, to try the call.
+PACKAGE = {
+    "DESCRIPTION": "Package: rGADEM\nVersion: 0.0.1\nTitle: Stand-in\nDescription: For tests.\n"
+    "Author: none\nMaintainer: none <none@example.org>\nLicense: MIT\nImports: methods\n",
+    "NAMESPACE": "import(methods)\nexport(GADEM)\nexportClasses(align, motif, gadem)\n",
+    "R/gadem.R": """
+setClass("align", representation(seq = "character", strand = "character", pos = "numeric",
+  pval = "numeric", seqID = "numeric"))
+setClass("motif", representation(pwm = "matrix", alignList = "list"))
+setClass("gadem", representation(motifList = "list", parameters = "list"))
+GADEM <- function(Sequences, seed=1, genome=NULL, verbose=FALSE, numWordGroup=3, numTop3mer=20,
+    numTop4mer=40, numTop5mer=60, numGeneration=5, populationSize=100, pValue=2e-4, eValue=0,
+    extTrim=1, minSpaceWidth=0, maxSpaceWidth=10, useChIPscore=0, numEM=40, fEM=0.5, widthWt=80,
+    fullScan=0, slideWinPWM=6, stopCriterion=1, numBackgSets=10, weightType=0, bFileName="NULL",
+    Spwm=NULL, minSites=-1, maskR=0, nmotifs=25) {
+  stopifnot(is(Sequences, "DNAStringSet"), seed == 123, nmotifs == 10, stopCriterion == 5,
+            numEM == 80, maxSpaceWidth == 0, maskR == 1, bFileName == "NULL")
+  if (!is.null(Spwm)) stopifnot(is.list(Spwm), nrow(Spwm[[1]]) == 4, all(colSums(Spwm[[1]]) == 1))
+  places <- regexpr("TGACGT", as.character(Sequences))
+  ids <- which(places > 0)
+  sites <- lapply(ids, function(i) new("align", seq = "TGACGT", strand = "+", pos = places[[i]],
+                                       pval = 1e-4, seqID = i))
+  pwm <- matrix(0.01, 4, 6); pwm[cbind(c(4, 3, 1, 2, 3, 4), 1:6)] <- 0.97
+  new("gadem", motifList = list(new("motif", pwm = pwm, alignList = sites)), parameters = list())
+}
+""",
+}
+
+
+@pytest.fixture
+def stand_in(r, tmp_path):
+    """The stand-in package installed where R looks first, for one test."""
+    import subprocess
+
+    if r.r("function() requireNamespace('rGADEM', quietly = TRUE)")()[0]:
+        pytest.skip("rGADEM itself is there: no stand-in wanted")
+    folder, library = tmp_path / "rGADEM", tmp_path / "library"
+    (folder / "R").mkdir(parents=True)
+    library.mkdir()
+    for name, text in PACKAGE.items():
+        (folder / name).write_text(text)
+    command = ["R", "CMD", "INSTALL", "--no-docs", f"--library={library}", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    before = r.r(".libPaths()")
+    r.r(".libPaths")(r.StrVector([str(library), *before]))
+    yield
+    r.r("unloadNamespace('rGADEM')")
+    r.r(".libPaths")(before)
+
+
+@pytest.mark.r
+def test_the_papers_call_reaches_rgadem(stand_in):
+    """The signature is rGADEM's: an argument that it does not have would be an error."""
+    given = {"short": "ACGT", **TEXTS}
+    options = {"engine": "rgadem", "n_motifs": rgadem.PAPER_MOTIFS, "seed": rgadem.PAPER_SEED}
+    found = motifs.discover(given, **options, **rgadem.PAPER_PARAMETERS)
+    assert found.engine == "rGADEM 0.0.1" and found.notes[0].startswith("R ")
+    (motif,) = found.motifs
+    assert motif.consensus == "TGACGT"
+    assert motif.sites[["record", "index", "start", "end"]].to_numpy().tolist() == [
+        ["one", 1, 4, 10],
+        ["two", 2, 2, 8],
+        ["three", 3, 4, 10],
+    ]
+    assert found.skipped["name"].tolist() == ["short"]
+    assert search.choose_engine("rgadem") == ("rgadem", "")
+    seeded = motifs.discover(
+        given, **options, **rgadem.PAPER_PARAMETERS, start_motifs=[Motif("s", np.eye(4)[[0, 1, 2]])]
+    )
+    assert seeded.parameters["start_motifs"] == ["s"]
+
+
+@pytest.mark.r
+def test_r_cells_of_a_notebook(r):
+    """`%%R -i table -o turned`, as the module's text shows it."""
+    shells = pytest.importorskip("IPython.core.interactiveshell")
+    shell = shells.InteractiveShell.instance()
+    try:
+        shell.run_line_magic("load_ext", "rpy2.ipython")
+        shell.user_ns["table"] = rgadem.sequence_table(collect(TEXTS))
+        cell = """
+        dna <- Biostrings::DNAStringSet(setNames(table$sequence, table$name))
+        turned <- data.frame(name = names(dna),
+                             sequence = as.character(Biostrings::reverseComplement(dna)))
+        """
+        shell.run_cell_magic("R", "-i table -o turned", cell)
+        turned = shell.user_ns["turned"]
+    finally:
+        shells.InteractiveShell.clear_instance()
+    assert turned["name"].tolist() == list(TEXTS)
+    assert turned["sequence"].tolist()[0] == "CCTGACGTCAACGT"
 
 
 @pytest.mark.r
