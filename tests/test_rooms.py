@@ -29,6 +29,7 @@ EXCEPTIONS = {
     "tasks/sequence_validation.py": ({"evaluation"}, "validation by the published scores"),
     "tasks/activity_reports.py": ({"evaluation"}, PROTOCOL),
     "tasks/transfer.py": ({"motifs"}, "motif files that a network is made of"),
+    "tasks/crossval.py": ({"evaluation"}, "scores of every fold, and their intervals"),
     "pretraining/experiment.py": ({"evaluation"}, "intervals of what a masking scheme hides"),
 }
 FOLDER = Path(paths.__file__).parent

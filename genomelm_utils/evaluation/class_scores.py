@@ -52,7 +52,7 @@ def score_classes(probs_SC: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def is_collapsed(scores: dict[str, float], labels: np.ndarray) -> bool:
     """Whether nearly all predictions are of one class although the labels are not."""
     shares = np.bincount(labels) / len(labels)
-    return scores["largest_share"] >= NEARLY_ALL > shares.max()
+    return bool(scores["largest_share"] >= NEARLY_ALL > shares.max())
 
 
 def weighted_scores(confusion_CC: np.ndarray) -> tuple[float, float, float]:

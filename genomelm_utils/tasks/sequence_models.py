@@ -26,7 +26,7 @@ from genomelm_utils.models.sequence_classifier import (
 )
 from genomelm_utils.tasks.classification import run_windows
 from genomelm_utils.tasks.id_windows import IdWindows, Layout, make_windows
-from genomelm_utils.training.checkpoint import write_folder
+from genomelm_utils.training.checkpoint import hide_bars, write_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,7 +94,7 @@ class SequenceModel:
 
         tokenizer: the file the rows were made with, to go beside the model.
         """
-        with write_folder(Path(folder)) as partial_folder:
+        with write_folder(Path(folder)) as partial_folder, hide_bars():
             self.model.save_pretrained(partial_folder)
             facts = {
                 "tokens": self.tokens._asdict(),
