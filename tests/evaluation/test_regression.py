@@ -1,5 +1,6 @@
 """Scores of regressions: golden facts, brute force, streams, slips, the artefact of Table 1."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -237,6 +238,22 @@ def test_stream_equals_all_at_once(rng):
         expected = [value(table, metric, tissue) for tissue in (*TISSUES, "all", "mean")]
         assert running.scores()[metric] == pytest.approx(expected, rel=1e-5)
     assert running.sums_T.shape == (3, 9)  # whatever the number of genes
+
+
+def test_memory_of_running_scores_does_not_grow_with_the_number_of_genes():
+    def peak_bytes(n_genes: int) -> int:
+        rng, running = np.random.default_rng(1), RunningScores(23)
+        tracemalloc.start()
+        for _ in range(n_genes // 500):
+            labels = rng.normal(size=(500, 23))
+            running.add(labels, labels + rng.normal(size=labels.shape))
+        assert running.scores()["r2"][-1] == pytest.approx(0.5, abs=0.02)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak_bytes(500)  # what is loaded at first use
+    assert peak_bytes(50_000) < 1.05 * peak_bytes(2000)
 
 
 def test_lines_and_the_missing_b73(rng, caplog):
