@@ -58,7 +58,7 @@ def train_unigram(
     vocab_size: int = VOCAB_SIZE,
     *,
     special_tokens: Sequence[str] = SPECIAL_TOKENS,
-    engine: str = "tokenizers",
+    engine: str = "compiled",
 ) -> "PreTrainedTokenizerFast":
     """A unigram tokenizer of up to `vocab_size` tokens, learned from texts.
 
@@ -99,7 +99,7 @@ def train_unigram_on_files(
     case: str = "upper",
     break_size: int = 0,
     special_tokens: Sequence[str] = SPECIAL_TOKENS,
-    engine: str = "tokenizers",
+    engine: str = "compiled",
 ) -> Vocabulary:
     """Unigram tokens of FASTA files (plain or gzipped): each record, or piece of one, is a text.
 
