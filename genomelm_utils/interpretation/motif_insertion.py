@@ -123,10 +123,7 @@ def motif_effects(
         named), or a model that gives another shape or what is not finite.
     """
     matrices = motif_matrices(motifs)
-    codes_SL = backgrounds if torch.is_tensor(backgrounds) else stack_codes(backgrounds)
-    lengths_S = find_lengths(codes_SL)
-    if lengths_S is None:
-        lengths_S = torch.full((len(codes_SL),), codes_SL.shape[1])
+    codes_SL, lengths_S = _as_codes(backgrounds)
     device = next(model.parameters()).device
     if batch_rows is None:
         batch_rows = BATCH_ROWS["cuda" if device.type == "cuda" else "other"]
@@ -165,6 +162,47 @@ def motif_effects(
         baseline_SC.cpu().numpy(),
         settings,
     )
+
+
+def inserted_sequences(
+    backgrounds: Sequence[str | np.ndarray] | torch.Tensor,
+    motifs: Motifs,
+    name: str,
+    *,
+    replicate: int = 0,
+    copies: int = COPIES,
+    seed: int = 0,
+    strands: str = "forward",
+    rule: str = "corrected",
+) -> torch.Tensor:
+    """uint8 [S, L]: the very sequences that `motif_effects` predicts for one motif and replicate.
+
+    They are not kept there, since they can be made again. Arguments and errors as there; ValueError
+    for a name that is none of the motifs.
+    """
+    matrices = motif_matrices(motifs)
+    if name not in matrices:
+        raise ValueError(f"no motif {name!r}, expected one of: {', '.join(matrices)}")
+    codes_SL, lengths_S = _as_codes(backgrounds)
+    one = {name: matrices[name]}
+    _check(one, lengths_S, copies, 1, strands, rule, 1)
+    draws = InsertionDraws(
+        one, seed, copies, strands == "both", rule == "reference", codes_SL.device
+    )
+    row_S = torch.arange(len(codes_SL), device=codes_SL.device)
+    zeros_S = torch.zeros_like(row_S)
+    return draws.insert(codes_SL, lengths_S, zeros_S, row_S, zeros_S + replicate, replicate + 1)
+
+
+def _as_codes(
+    backgrounds: Sequence[str | np.ndarray] | torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes [S, L] and lengths [S]."""
+    codes_SL = backgrounds if torch.is_tensor(backgrounds) else stack_codes(backgrounds)
+    lengths_S = find_lengths(codes_SL)
+    if lengths_S is None:
+        lengths_S = torch.full((len(codes_SL),), codes_SL.shape[1], device=codes_SL.device)
+    return codes_SL, lengths_S
 
 
 def _run(
