@@ -6,6 +6,7 @@ import torch
 from scipy.stats import chisquare
 from torch import nn
 
+from genomelm_utils.interpretation import motif_insertion
 from genomelm_utils.interpretation.kmer_flips import _uniform
 from genomelm_utils.interpretation.motif_draws import (
     SHUFFLED,
@@ -134,7 +135,9 @@ def test_trained_network_shows_what_it_was_trained_on(rng: np.random.Generator) 
 
 
 @pytest.mark.parametrize("rule", ["corrected", "reference"])
-def test_neither_batches_nor_other_motifs_change_a_result(rule: str) -> None:
+def test_neither_batches_nor_other_motifs_change_a_result(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, codes = counter(), random_backgrounds(13)
     model.dropout.p = 0.0
     motifs = {"gata": GATA * 0.7 + 0.075, "ebox": EBOX * 0.7 + 0.075}
@@ -142,6 +145,7 @@ def test_neither_batches_nor_other_motifs_change_a_result(rule: str) -> None:
     whole = motif_effects(model, codes, motifs, **options)
     assert whole.effects_MSC.std() > 0.1
     for rows in (1, 7, 20):
+        monkeypatch.setattr(motif_insertion, "DRAW_ROWS", rows)
         again = motif_effects(model, codes, motifs, batch_rows=rows, **options)
         assert np.array_equal(again.effects_MSC, whole.effects_MSC)
     alone = motif_effects(model, codes, {"ebox": motifs["ebox"]}, **options)
