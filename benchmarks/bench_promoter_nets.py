@@ -180,7 +180,7 @@ def measure_insertion(
     on_device = codes_SL.to(device)
     rates = {}
     for what, model in (("ours", net), ("draw", Silent().to(device))):
-        n_motifs = 1
+        n_motifs = 8  # the backgrounds themselves are predicted once, for all of them
         while True:  # as many motifs as fill the time
             some = dict(list(motifs.items())[:n_motifs])
             begin = clock(device)
@@ -238,18 +238,21 @@ def main() -> None:
     cuda = device.type == "cuda"
     batch = args.batch or (512 if cuda else 8)
     n_backgrounds = args.backgrounds or (1000 if cuda else 64)
-    rows = [measure_hot(min(args.seconds, 2), device)]
+    networks = [measure_hot(min(args.seconds, 2), device)] if args.names else []
     for name in args.names:
-        rows.append(measure_network(name, batch, args.seconds, device))
-        print(rows[-1])
+        networks.append(measure_network(name, batch, args.seconds, device))
+        print(networks[-1], flush=True)
+    insertions = []
     for name in args.insertion:
-        rows.append(
+        insertions.append(
             measure_insertion(name, n_backgrounds, args.seconds, 2048 if cuda else 16, device)
         )
-        print(rows[-1])
-    for row in rows:
-        row |= {"device": str(device), "threads": torch.get_num_threads()}
-    print(write_result("promoter_nets", rows))
+        print(insertions[-1], flush=True)
+    for result, rows in (("promoter_nets", networks), ("promoter_insertion", insertions)):
+        for row in rows:
+            row |= {"device": str(device), "threads": torch.get_num_threads()}
+        if rows:
+            print(write_result(result, rows))
 
 
 if __name__ == "__main__":

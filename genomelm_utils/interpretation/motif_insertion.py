@@ -43,6 +43,7 @@ COPIES = 10  # Source: Reddy et al., the script's default
 #: On a GPU as in the released script. A CPU is fastest with what its cache holds: LegNet is half as
 #: fast with 256 rows as with 8 (benchmarks/bench_promoter_nets.py).
 BATCH_ROWS = {"cuda": 2048, "other": 16}
+DRAW_ROWS = 512  # sequences made at a time, at least
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,7 @@ def motif_effects(
         named), or a model that gives another shape or what is not finite.
     """
     matrices = motif_matrices(motifs)
-    codes_SL = backgrounds if torch.is_tensor(backgrounds) else stack_codes(backgrounds)
-    lengths_S = find_lengths(codes_SL)
-    if lengths_S is None:
-        lengths_S = torch.full((len(codes_SL),), codes_SL.shape[1])
+    codes_SL, lengths_S = _as_codes(backgrounds)
     device = next(model.parameters()).device
     if batch_rows is None:
         batch_rows = BATCH_ROWS["cuda" if device.type == "cuda" else "other"]
@@ -167,6 +165,47 @@ def motif_effects(
     )
 
 
+def inserted_sequences(
+    backgrounds: Sequence[str | np.ndarray] | torch.Tensor,
+    motifs: Motifs,
+    name: str,
+    *,
+    replicate: int = 0,
+    copies: int = COPIES,
+    seed: int = 0,
+    strands: str = "forward",
+    rule: str = "corrected",
+) -> torch.Tensor:
+    """uint8 [S, L]: the very sequences that `motif_effects` predicts for one motif and replicate.
+
+    They are not kept there, since they can be made again. Arguments and errors as there; ValueError
+    for a name that is none of the motifs.
+    """
+    matrices = motif_matrices(motifs)
+    if name not in matrices:
+        raise ValueError(f"no motif {name!r}, expected one of: {', '.join(matrices)}")
+    codes_SL, lengths_S = _as_codes(backgrounds)
+    one = {name: matrices[name]}
+    _check(one, lengths_S, copies, 1, strands, rule, 1)
+    draws = InsertionDraws(
+        one, seed, copies, strands == "both", rule == "reference", codes_SL.device
+    )
+    row_S = torch.arange(len(codes_SL), device=codes_SL.device)
+    zeros_S = torch.zeros_like(row_S)
+    return draws.insert(codes_SL, lengths_S, zeros_S, row_S, zeros_S + replicate, replicate + 1)
+
+
+def _as_codes(
+    backgrounds: Sequence[str | np.ndarray] | torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes [S, L] and lengths [S]."""
+    codes_SL = backgrounds if torch.is_tensor(backgrounds) else stack_codes(backgrounds)
+    lengths_S = find_lengths(codes_SL)
+    if lengths_S is None:
+        lengths_S = torch.full((len(codes_SL),), codes_SL.shape[1], device=codes_SL.device)
+    return codes_SL, lengths_S
+
+
 def _run(
     predict,
     codes_SL: torch.Tensor,
@@ -185,7 +224,8 @@ def _run(
     n_pairs = len(draws.widths) * n_backgrounds
     anew = rule == "reference"  # one more row of each pair, without the motif
     per_pair = replicates + anew
-    step = max(1, batch_rows // per_pair)
+    # drawing a few rows costs as much as drawing many, also where a small batch predicts fastest
+    step = max(1, max(batch_rows, DRAW_ROWS) // per_pair)
     effects = baseline_SC.new_empty((n_pairs, baseline_SC.shape[1]))
     bar = tqdm(total=n_pairs, unit="effect", disable=not progress, desc="insertion")
     for begin in range(0, n_pairs, step):
@@ -196,7 +236,8 @@ def _run(
         inserted_NL = draws.insert(
             codes_SL[row_N], lengths_S[row_N], motif_N, row_N, replicate_N, replicates
         )
-        values_PRC = predict(inserted_NL).unflatten(0, (len(pair_P), per_pair))
+        values_NC = torch.cat([predict(rows) for rows in inserted_NL.split(batch_rows)])
+        values_PRC = values_NC.unflatten(0, (len(pair_P), per_pair))
         own_PC = values_PRC[:, -1] if anew else baseline_SC[row_N[::per_pair]]
         effects[begin : begin + len(pair_P)] = values_PRC[:, :replicates].mean(1) - own_PC
         bar.update(len(pair_P))

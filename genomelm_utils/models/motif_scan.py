@@ -7,6 +7,7 @@ are exact on any device and p-values are those of the very scores that are compa
 Shapes: B sequences, L bases, M motifs, W positions of the widest motif, N windows.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -17,6 +18,8 @@ from torch.nn import functional
 
 from genomelm_utils.models.promoter_blocks import PAD_CODE, one_hot
 from genomelm_utils.sequences.alphabet import N_BASES
+
+logger = logging.getLogger(__name__)
 
 #: Parts of a bit. |score| of a position stays below 2^11, which even TF32 holds exactly.
 UNITS_PER_BIT = 64
@@ -135,17 +138,17 @@ class MotifScanner(nn.Module):
         p_value: float = P_VALUE,
     ) -> "MotifScanner":
         """A scanner of these motifs (see `motif_matrices`)."""
-        matrices = list(motif_matrices(motifs).values())
-        scanner = cls(len(matrices), max(map(len, matrices)))
+        matrices = motif_matrices(motifs)
+        scanner = cls(len(matrices), max(map(len, matrices.values())))
         scanner.set_motifs(matrices, p_value)
         return scanner
 
-    def set_motifs(self, matrices: Sequence[np.ndarray], p_value: float = P_VALUE) -> None:
-        """Fill filters, widths and thresholds, in place."""
+    def set_motifs(self, matrices: Mapping[str, np.ndarray], p_value: float = P_VALUE) -> None:
+        """Fill filters, widths and thresholds, in place; motifs too short to hit go to the log."""
         if not 0 < p_value < 1:
             raise ValueError(f"p_value is {p_value}, expected a chance in (0, 1), such as 1e-4")
         n_motifs = len(self.widths)
-        for m, matrix_W4 in enumerate(matrices):
+        for m, matrix_W4 in enumerate(matrices.values()):
             scores_W4 = integer_scores(matrix_W4)
             both = (scores_W4, scores_W4[::-1, ::-1])
             for row, strand_W4 in zip((m, m + n_motifs), both, strict=True):
@@ -154,6 +157,12 @@ class MotifScanner(nn.Module):
                 self.filters[row, N_BASES, : len(scores_W4)] = _NO_HIT
             self.widths[m] = len(scores_W4)
             self.thresholds[m] = score_threshold(scores_W4, p_value)
+        short = [name for m, name in enumerate(matrices) if self.thresholds[m] == torch.inf]
+        if short:
+            logger.warning(
+                "%d of %d motifs can have no hit with p <= %g, so their counts are 0: %s",
+                *(len(short), len(matrices), p_value, ", ".join(short)),
+            )
 
     def scores(self, codes_BL: torch.Tensor) -> torch.Tensor:
         """float32 [B, 2M, L]: score of the window that begins at each base; + strands, then -."""

@@ -163,8 +163,8 @@ class BatchNorm(nn.BatchNorm1d):
 class CNNBlock(nn.Module):
     """Convolution, activation, norm, dropout: [B, C, L] and lengths in and out.
 
-    final: bias, exact GELU, group norm. first ('first=True', the first preprint): ReLU, batch norm.
-    padding: 'same', or 1 at each end, which shortens by k - 3.
+    padding: 'same', or places of zeros at each end (1 shortens by k - 3). first: as in the first
+    preprint, with ReLU and batch norm in place of exact GELU and group norm.
     Source: Reddy et al. 2023, code of both versions of the preprint.
     """
 

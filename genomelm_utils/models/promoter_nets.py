@@ -20,7 +20,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
 from genomelm_utils.models import promoter_cnns, promoter_frozen, promoter_sizes
-from genomelm_utils.models.motif_scan import P_VALUE, NamedMotif, motif_matrices
+from genomelm_utils.models.motif_scan import NamedMotif, motif_matrices
 from genomelm_utils.models.presets import bert_config
 from genomelm_utils.models.promoter_blocks import AMBIGUOUS, Lengths, find_lengths
 from genomelm_utils.models.promoter_heads import HEADS
@@ -289,7 +289,7 @@ def build_promoter_net(
         torch.default_generator.manual_seed(seed)
         model = PromoterNet(config)
     if matrices is not None:
-        model.backbone.scanner.set_motifs(list(matrices.values()), known["p_value"] or P_VALUE)
+        model.backbone.scanner.set_motifs(matrices, known["p_value"])
     elif name == "DNABERT":
         fill(model.backbone.bert, donor)
     elif donor is not None:

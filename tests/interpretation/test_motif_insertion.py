@@ -6,6 +6,7 @@ import torch
 from scipy.stats import chisquare
 from torch import nn
 
+from genomelm_utils.interpretation import motif_insertion
 from genomelm_utils.interpretation.kmer_flips import _uniform
 from genomelm_utils.interpretation.motif_draws import (
     SHUFFLED,
@@ -14,7 +15,11 @@ from genomelm_utils.interpretation.motif_draws import (
     shuffle_motifs,
     uniform,
 )
-from genomelm_utils.interpretation.motif_insertion import MotifEffects, motif_effects
+from genomelm_utils.interpretation.motif_insertion import (
+    MotifEffects,
+    inserted_sequences,
+    motif_effects,
+)
 from genomelm_utils.models.motif_scan import MotifScanner
 from genomelm_utils.models.promoter_blocks import PAD_CODE, stack_codes
 from genomelm_utils.models.promoter_nets import build_promoter_net
@@ -130,7 +135,9 @@ def test_trained_network_shows_what_it_was_trained_on(rng: np.random.Generator) 
 
 
 @pytest.mark.parametrize("rule", ["corrected", "reference"])
-def test_neither_batches_nor_other_motifs_change_a_result(rule: str) -> None:
+def test_neither_batches_nor_other_motifs_change_a_result(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, codes = counter(), random_backgrounds(13)
     model.dropout.p = 0.0
     motifs = {"gata": GATA * 0.7 + 0.075, "ebox": EBOX * 0.7 + 0.075}
@@ -138,6 +145,7 @@ def test_neither_batches_nor_other_motifs_change_a_result(rule: str) -> None:
     whole = motif_effects(model, codes, motifs, **options)
     assert whole.effects_MSC.std() > 0.1
     for rows in (1, 7, 20):
+        monkeypatch.setattr(motif_insertion, "DRAW_ROWS", rows)
         again = motif_effects(model, codes, motifs, batch_rows=rows, **options)
         assert np.array_equal(again.effects_MSC, whole.effects_MSC)
     alone = motif_effects(model, codes, {"ebox": motifs["ebox"]}, **options)
@@ -182,6 +190,24 @@ def test_batch_norm_learns_nothing_under_either_rule() -> None:
         motif_effects(net, random_backgrounds(6), {"gata": GATA}, copies=1, rule=rule)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert net.training
+
+
+@pytest.mark.parametrize("strands", ["forward", "both"])
+def test_the_predicted_sequences_can_be_made_again(strands: str) -> None:
+    model, codes = counter(), random_backgrounds(15)
+    motifs = {"gata": GATA * 0.8 + 0.05, "ebox": EBOX * 0.8 + 0.05}
+    options = {"copies": 4, "seed": 9, "strands": strands}
+    found = motif_effects(model, codes, motifs, replicates=3, **options)
+    with torch.no_grad():
+        values = [
+            model.eval()(inserted_sequences(codes, motifs, "ebox", replicate=r, **options)).numpy()
+            for r in range(3)
+        ]
+    expected = np.mean(values, axis=0) - found.baseline_SC
+    assert np.allclose(found.effects_MSC[1], expected, atol=1e-6)
+    assert np.ptp(values, axis=0).max() > 0  # replicates are different draws
+    with pytest.raises(ValueError, match="no motif 'tata', expected one of: gata, ebox"):
+        inserted_sequences(codes, motifs, "tata")
 
 
 def draws(matrices: dict[str, np.ndarray], copies: int = 1, both: bool = False, short=False):

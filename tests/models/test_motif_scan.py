@@ -1,6 +1,7 @@
 """Counts of motif hits: exact p-values, both strands, ends and N, agreement with memelite."""
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from genomelm_utils.models.motif_scan import (
     score_threshold,
 )
 from genomelm_utils.models.promoter_blocks import stack_codes
+from genomelm_utils.motifs.formats import read_motifs
 from genomelm_utils.motifs.motif import motif_from_probabilities
 from genomelm_utils.sequences.alphabet import decode, encode, reverse_complement
 
@@ -126,6 +128,23 @@ def test_without_a_significant_hit_there_is_none(rng: np.random.Generator) -> No
     assert scanner(codes).sum() > 0
     scanner.keep_significant(codes, 1e-9)
     assert scanner(codes).sum() == 0
+
+
+def test_short_motifs_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING"):
+        MotifScanner.from_motifs({"tata": word_matrix("TATAAA"), "gata": word_matrix("AGATAAGA")})
+    assert "1 of 2 motifs can have no hit with p <= 0.0001" in caplog.text
+    assert caplog.text.rstrip().endswith("counts are 0: tata")
+
+
+def test_real_motifs_hit_random_bases_as_often_as_their_p_value_says(data_dir: Path) -> None:
+    """All of HOCOMOCO: 1e-4 of all windows, neither more nor fewer."""
+    motifs = read_motifs(data_dir / "motifs" / "H12CORE_meme_format.meme.gz")
+    codes = np.random.default_rng(0).integers(0, 4, (64, 250)).astype(np.uint8)
+    hits = count_motifs(torch.from_numpy(codes), motifs).sum()
+    expected = 1e-4 * 2 * 64 * sum(251 - motif.width for motif in motifs)
+    assert len(motifs) > 1000
+    assert hits == pytest.approx(expected, rel=0.05)
 
 
 def test_motif_objects_and_matrices_are_both_taken() -> None:
