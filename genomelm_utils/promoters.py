@@ -1,16 +1,17 @@
 """`python -m genomelm_utils.promoters`: promoters of one's own genome and annotation."""
 
 import argparse
-import errno
-import logging
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
+from genomelm_utils.command_errors import run_command
+
 # the packages that compute are imported when they are needed: --help is instant
-OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 PROGRAM = "genomelm_utils.promoters"
 GENES = ".genes.tsv"  # beside the FASTA file
+READERS = (".fasta", ".promoters")  # loggers: what they left out is told here
 SOURCES = ("auto", "gtf", "ensembl", "maizegdb", "refseq", "nam")
 RULES = ("corrected", "reference")
 FLANK_BP = 1000  # Source: FloraBERT
@@ -55,19 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = build_parser().parse_args(arguments)
     given.argv = list(sys.argv[1:] if arguments is None else arguments)
     # genes and records left out are counted and named here
-    logging.getLogger("genomelm_utils.sequences").addHandler(logging.NullHandler())
-    try:
-        lines = _run(given)
-    except ValueError as error:
-        return _tell_error(str(error), USER_ERROR)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        status = FAILED if error.errno == errno.ENOSPC else USER_ERROR
-        return _tell_error(f"{where}{error.strerror or error}", status)
-    except KeyboardInterrupt:
-        return _tell_error("interrupted, nothing was written", INTERRUPTED)
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return OK
+    return run_command("promoters", partial(_run, given), readers=READERS)
 
 
 def _run(given: argparse.Namespace) -> list[str]:
@@ -103,11 +92,6 @@ def _run(given: argparse.Namespace) -> list[str]:
         )
     lines = [f"{row.genes:,} {row.outcome}" for row in counts.itertuples()]
     return [f"{found.n_genes:,} genes ({found.source}: {found.why})", *lines]
-
-
-def _tell_error(text: str, status: int) -> int:
-    sys.stderr.write(f"promoters: {' '.join(text.split())}\n")
-    return status
 
 
 if __name__ == "__main__":

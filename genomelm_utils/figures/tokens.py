@@ -83,6 +83,58 @@ def plot_token_boundaries(contigs: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
+def plot_token_overlap(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Share of the tokens of an unbroken genome that its contigs give, too, by their length.
+
+    `table` of `compare.compare_contig_lengths`, with `published` beside it or not. Blue: all
+    tokens; green: the tenth of greatest weight; black: the published shares. These are counts of
+    one genome each, so there is no interval.
+    """
+    cut = table[table["length_bp"] > 0].sort_values("length_bp")
+    looks = {
+        "shared": ("all tokens", {"color": OKABE_ITO["blue"], "marker": "o"}),
+        "heavy_shared": ("of greatest weight", {"color": OKABE_ITO["green"], "marker": "^"}),
+        "published": ("published", {"color": "black", "ls": "--", "marker": "s", "mfc": "none"}),
+    }
+    for column, (label, look) in looks.items():
+        if column in cut and cut[column].notna().any():
+            ax.plot(cut["length_bp"], 100 * cut[column], label=label, ms=4, **look)
+    lengths = cut["length_bp"].tolist()
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(lengths, [f"{length / 1000:.3g}" for length in lengths])
+    ax.tick_params(axis="x", labelrotation=90 if len(lengths) > 6 else 0)
+    ax.minorticks_off()
+    ax.set(xlabel="length of the contig (kb)", ylabel="tokens of the unbroken genome (%)")
+    ax.legend(loc="lower right")
+    return ax
+
+
+def plot_token_lengths(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Tokens of a vocabulary by length in letters; `table` of `unigram.count_token_lengths`."""
+    ax.bar(table["length"], table["n_tokens"], color=OKABE_ITO["blue"])
+    ax.set(xlabel="letters of the token", ylabel="tokens")
+    return ax
+
+
+def plot_token_weights(tokens: pd.DataFrame, ax: Axes) -> Axes:
+    """Boxes of the weights of every token over several vocabularies, outliers among tokens in red.
+
+    `tokens` of `compare.compare_tokens`, its first row on top. Boxes are quartiles, whiskers reach
+    1.5 interquartile ranges. The canvas should give a row some three millimetres.
+    """
+    weights = tokens.drop(columns=["token", "std", "is_outlier"]).to_numpy(dtype=float)
+    colours = [OKABE_ITO["vermilion" if one else "sky"] for one in tokens["is_outlier"]]
+    boxes = ax.boxplot(
+        list(weights), orientation="horizontal", patch_artist=True, tick_labels=tokens["token"],
+        flierprops={"marker": ".", "markersize": 3}, medianprops={"color": "black"},
+    )  # fmt: skip
+    for box, colour in zip(boxes["boxes"], colours, strict=True):
+        box.set_facecolor(colour)
+    ax.invert_yaxis()
+    ax.set(xlabel="weight (log-probability)")
+    return ax
+
+
 def _by_tokenizer(table: pd.DataFrame) -> list:
     """((name, rows), look of the line) of each byte-pair tokenizer; without names there is one."""
     if "tokenizer" not in table:

@@ -43,6 +43,29 @@ def split_by_group(groups: np.ndarray, shares: dict[str, float], rng: np.random.
     return {name: np.flatnonzero(part_of_row == part) for part, name in enumerate(shares)}
 
 
+def split_stratified(
+    groups: np.ndarray, labels: np.ndarray, shares: dict[str, float], rng: np.random.Generator
+) -> Parts:
+    """Rows dealt by group within every class, so that each part has the same shares of classes.
+
+    groups, labels: one per row, numbers or text. A group whose rows are of several classes goes
+    with the class of most of them (the first in order on a tie). Otherwise as `split_by_group`.
+    """
+    _, group_of_row = np.unique(groups, return_inverse=True)
+    _, label_of_row = np.unique(labels, return_inverse=True)
+    n_labels = int(label_of_row.max(initial=-1)) + 1
+    counts = np.zeros((int(group_of_row.max(initial=-1)) + 1, max(n_labels, 1)), np.int64)
+    np.add.at(counts, (group_of_row, label_of_row), 1)
+    class_of_row = counts.argmax(axis=1)[group_of_row]
+    dealt: dict[str, list[np.ndarray]] = {name: [] for name in shares}
+    for label in range(n_labels):
+        rows = np.flatnonzero(class_of_row == label)
+        for name, part in split_by_group(group_of_row[rows], shares, rng).items():
+            dealt[name].append(rows[part])
+    empty = np.empty(0, np.int64)
+    return {name: np.sort(np.concatenate([empty, *rows])) for name, rows in dealt.items()}
+
+
 def canonical_groups(codes_SL: np.ndarray) -> np.ndarray:
     """A group number per sequence, `int64[S]`: equal for equal and reverse-complement sequences.
 

@@ -97,7 +97,7 @@ class RecordStream:
         self.block_bases = block_bases
         self.block_records = block_records
         self.whole_header = whole_header
-        self.format = _sniff(self.path)
+        self.format = tell_format(self.path)
         self._reported = False
         self._reset()
 
@@ -199,15 +199,18 @@ class RecordStream:
             logger.warning("%s: left out %d records: %s: %s", self.path, count, reason, shown)
 
 
-def _sniff(path: Path) -> str:
-    """'fasta' or 'fastq', from the first character of the (uncompressed) content."""
+def tell_format(path: Path) -> str:
+    """'fasta' or 'fastq', from the first character of the (uncompressed) content.
+
+    Raises: FileNotFoundError; ValueError for damaged files and files that are neither.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such file, expected FASTA or FASTQ (plain or compressed)"
         )
     from xopen import xopen
 
-    with _explained(path), xopen(path, "rb", threads=0) as file:
+    with explained(path), xopen(path, "rb", threads=0) as file:
         head = file.read(1 << 12).lstrip()
     if head[:1] in FORMATS:
         return FORMATS[head[:1]]
@@ -221,13 +224,13 @@ def _sniff(path: Path) -> str:
 def _read_records(path: Path, file_format: str) -> "Iterator[dnaio.SequenceRecord]":
     import dnaio
 
-    with _explained(path), dnaio.open(path, fileformat=file_format) as reader:
+    with explained(path), dnaio.open(path, fileformat=file_format) as reader:
         yield from reader
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Inside, what the readers raise about a file becomes a ValueError that names it."""
+def explained(path: Path) -> Iterator[None]:
+    """Inside, what readers of sequence files raise becomes a ValueError that names the file."""
     import dnaio
 
     try:

@@ -6,16 +6,14 @@ Shapes: W windows, L ids, H heads, D width, E width of a head, C classes.
 
 import copy
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedModel
-from transformers.utils import logging as hf_logging
 
+from genomelm_utils.models.quiet import quiet_loading
 from genomelm_utils.tokenizers.kmer import N_SPECIAL, vocab_size
 
 logger = logging.getLogger(__name__)
@@ -135,21 +133,6 @@ def initialise(model: PreTrainedModel, names: list[str], seed: int) -> None:
                 parameters[name].zero_()
             else:
                 parameters[name].normal_(0, model.config.initializer_range, generator=generator)
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Inside, transformers does not print which weights are missing: we report them ourselves."""
-    level = hf_logging.get_verbosity()
-    bars = hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if bars:
-            hf_logging.enable_progress_bar()
 
 
 def classify_windows(

@@ -12,25 +12,31 @@ def logistic_probs(
     test_SF: np.ndarray,
     C: float,
     n_classes: int | None = None,
+    *,
+    class_weight: str | None = None,
 ) -> np.ndarray:
     """Class probabilities float64 [S, C] of an L2-regularised (multinomial) logistic regression.
 
+    features_SF, test_SF: arrays, or sparse matrices.
     C: inverse strength of the regularisation, > 0. n_classes: columns of the result, by default the
     largest label + 1; a class without training rows gets probability 0.
+    class_weight: 'balanced' weighs rows by the rarity of their class, None all alike.
     Errors: ValueError when the training rows hold one class only. A fit that does not converge
     warns (scikit-learn's ConvergenceWarning).
     Source: scikit-learn `LogisticRegression` (lbfgs), its defaults otherwise.
     """
     from sklearn.linear_model import LogisticRegression
 
-    labels, n_classes = check_labels(labels, n_classes, n_rows=len(features_SF))
+    labels, n_classes = check_labels(labels, n_classes, n_rows=features_SF.shape[0])
     present = np.unique(labels)
     if len(present) < 2:
         raise ValueError(
             f"all {len(labels)} training labels are {present[0]}, expected at least two classes"
         )
-    model = LogisticRegression(C=C, max_iter=1000).fit(features_SF, labels)
-    probs_SC = np.zeros((len(test_SF), n_classes))
+    model = LogisticRegression(C=C, max_iter=1000, class_weight=class_weight).fit(
+        features_SF, labels
+    )
+    probs_SC = np.zeros((test_SF.shape[0], n_classes))
     probs_SC[:, present] = model.predict_proba(test_SF)
     return probs_SC
 

@@ -1,10 +1,17 @@
 """Splits: every row once, sizes as asked, no group on two sides."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from genomelm_utils.sequences.alphabet import encode, reverse_complement
-from genomelm_utils.sequences.splits import canonical_groups, split_by_group, split_random
+from genomelm_utils.sequences.splits import (
+    canonical_groups,
+    split_by_group,
+    split_random,
+    split_stratified,
+)
 
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 
@@ -80,3 +87,27 @@ def test_canonical_groups_do_not_see_the_strand(rng):
     codes_SL = rng.integers(0, 4, (50, 6), dtype=np.uint8)
     both = canonical_groups(np.concatenate([codes_SL, reverse_complement(codes_SL)]))
     assert both[:50].tolist() == both[50:].tolist()
+
+
+def test_stratified_parts_have_the_classes_in_equal_shares_and_whole_groups(rng):
+    groups = np.repeat(np.arange(300), rng.integers(1, 4, 300))
+    labels = (groups % 3 == 0).astype(int)
+    shares = {"train": 0.8, "test": 0.1, "valid": 0.1}
+    parts = split_stratified(groups, labels, shares, rng)
+    assert np.sort(np.concatenate(list(parts.values()))).tolist() == list(range(len(groups)))
+    for name, rows in parts.items():
+        assert len(rows) / len(groups) == pytest.approx(shares[name], abs=0.01)
+        assert labels[rows].mean() == pytest.approx(labels.mean(), abs=0.03)
+    for a, b in combinations(parts.values(), 2):
+        assert not set(groups[a]) & set(groups[b])
+
+
+def test_a_group_of_several_classes_stays_whole(rng):
+    groups = np.array([0, 0, 0, 1, 1, 2, 2, 3])
+    labels = np.array([0, 1, 1, 0, 1, 0, 0, 1])
+    for _ in range(20):
+        parts = split_stratified(groups, labels, {"train": 0.5, "test": 0.5}, rng)
+        for rows in parts.values():
+            assert not set(groups[rows]) & set(groups[np.setdiff1d(np.arange(8), rows)])
+    none = split_stratified(groups[:0], labels[:0], {"train": 1.0}, rng)
+    assert none["train"].tolist() == []
