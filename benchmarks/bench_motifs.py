@@ -5,7 +5,8 @@
 Simulated: 2,000 random sequences of 200 bp (A .3, C .2, G .2, T .3) with ten random words of 7 to
 14 bp, each in 20 to 50 % of the sequences, on either strand, 5 % of the bases redrawn; default
 parameters, ten motifs. A word counts as found when a motif's consensus contradicts it nowhere
-and at least 80 % of its sites are among the motif's.
+and more than half of its sites are among the motif's; what share of the sites is found, and what
+share of the motif's sites is false, is in the mean over the words found.
 
 Real, under GENOMELM_DATA: FOXA1 and CTCF peaks with the call of GeneMask's script; the first motif
 is named by its best match in JASPAR.
@@ -99,19 +100,23 @@ def timed(sequences: object, **options: object) -> tuple[Discovery, float, float
 def measure_simulated(threads: int) -> dict:
     rows, truth = simulate(np.random.default_rng(0))
     found, wall, cpu = timed(list(rows), n_motifs=10, seed=1, threads=threads)
-    n_found = 0
+    recalls, false_shares = [], []
     for word, sites in truth.items():
-        fitting = [m for m in found.motifs if not contradicts(m, word)]
-        shares = [score_sites(m.sites, sites)[0] / len(sites) for m in fitting]
-        n_found += bool(shares) and max(shares) >= 0.8
+        for motif in found.motifs:
+            n_true, n_false = score_sites(motif.sites, sites)
+            if not contradicts(motif, word) and n_true > len(sites) / 2:
+                recalls.append(n_true / len(sites))
+                false_shares.append(n_false / len(motif.sites))
     return {
         "set": "simulated, 2,000 x 200 bp, 10 words",
         "threads": threads,
         "wall_s": round(wall, 1),
         "cpu_s": round(cpu, 1),
         "n_motifs": len(found),
-        "words_found": n_found,
+        "words_found": len(recalls),
         "words": len(truth),
+        "sites_found": round(float(np.mean(recalls)), 3),
+        "false_share": round(float(np.mean(false_shares)), 3),
     }
 
 
