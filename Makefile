@@ -3,6 +3,7 @@
 #   make run PROFILE=small DATA=/folder/with/files
 #   make test           lint and tests       make lab    JupyterLab on the notebooks
 #   make gpu-check      on a CUDA machine: tests marked gpu, then the GPU benchmark (uses that machine's own python3)
+#   make r              R, Biostrings, seqLogo (Debian, Ubuntu) and rpy2, for motifs; rGADEM comes with environment.yml
 #   make clean          removes .venv, caches, and the demo profile's runs and report
 PYTHON  ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV    ?= .venv
@@ -10,6 +11,7 @@ EXTRAS   = lab,train,baselines,interpret,dev
 PROFILE ?= demo
 BIN      = $(VENV)/bin
 WORKERS ?= 2
+SUDO    ?= $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 # a bare CUDA machine has torch, transformers, accelerate, numpy, pandas and pytest: only tests that need no more
 GPU_TESTS = tests/training tests/models tests/pretraining/test_mlm.py tests/pretraining/test_bits.py \
 	tests/pretraining/test_masking.py tests/tasks/test_classification.py tests/tasks/test_contrastive.py \
@@ -20,7 +22,7 @@ ifdef DATA
 export GENOMELM_DATA := $(DATA)
 endif
 .DELETE_ON_ERROR:
-.PHONY: run test lab gpu-check clean setup
+.PHONY: run test lab gpu-check r clean setup
 
 run: setup
 	$(BIN)/python run_all.py run --profile $(PROFILE)
@@ -36,6 +38,14 @@ lab: setup
 gpu-check:
 	PYTHONPATH=. python3 -m pytest -m gpu -p no:cacheprovider $(GPU_TESTS)
 	PYTHONPATH=. python3 benchmarks/bench_pretraining.py --device cuda
+
+# rpy2 is built without R's headers (ABI mode); its wheel is not kept, because it belongs to one R
+r: setup
+	@command -v apt-get >/dev/null || \
+		{ echo "make r knows apt-get (Debian, Ubuntu); elsewhere: conda env create -f environment.yml"; exit 1; }
+	$(SUDO) apt-get update -qq
+	$(SUDO) apt-get install -y -qq --no-install-recommends r-base-core r-bioc-biostrings r-bioc-seqlogo
+	RPY2_CFFI_MODE=ABI $(BIN)/python -m pip install --quiet --no-cache-dir -c constraints.txt -e ".[r]"
 
 setup: $(VENV)/.stamp
 

@@ -76,6 +76,17 @@ SMALL = {
         "kmer_window_bp": [300],
         "kmer_steps": 2,
     },
+    "12_interpretation": {
+        "ks": [3],
+        "n_train": 24,
+        "n_test": 20,
+        "epochs": 1,
+        "n_explained": 2,
+        "methods": ["integrated_gradients", "mutagenesis"],
+        "steps": 4,
+        "n_promoters": 2,
+        "span_bp": 40,
+    },
 }
 RUNS = {
     "00_environment/default",
@@ -92,18 +103,24 @@ RUNS = {
     "05_fewshot/promoter",
     "05_fewshot/splice",
     "07_expression/default",
+    "08_promoter_activity/default",
     "09_species_pretraining/default",
     "10_clustering_binning/default",
-    "13_figures/default",
+    "12_interpretation/default",
+    "13_figures_genemask/default",
+    "13_figures_expression/default",
+    "13_figures_species/default",
 }
 FEWSHOT = {"05_fewshot/promoter", "05_fewshot/splice"}
-FIGURES = {"13_figures/default"}
+FIGURES = {"13_figures_genemask/default"}
+INTERPRETED = {"12_interpretation/default"}
 TOKENIZERS = {"03_tokenizers/default", "03_tokenizers/species"}
-SPECIES = {"09_species_pretraining/default", "10_clustering_binning/default"}
+CLUSTERING = {"10_clustering_binning/default", "13_figures_species/default"}
+SPECIES = {"09_species_pretraining/default", *CLUSTERING}
 PRETRAINING = {name for name in RUNS if name.startswith("04")}
 #: Tables with a header alone: nothing is dropped from a simulated set, one draw has no pair.
 MAY_BE_EMPTY = {"dropped", "defects", "overlaps", "paired", "skipped", "fewshot_skipped"}
-MAY_BE_EMPTY |= {"skipped_genes", "pretraining_sets"}
+MAY_BE_EMPTY |= {"skipped_genes", "pretraining_sets", "motifs", "words", "variants_left_out"}
 
 
 @dataclass(frozen=True)
@@ -290,19 +307,21 @@ def test_verify_finds_every_output_as_the_receipt_recorded_it(demo):
         ),
         (
             "04_pretraining/genemask.steps=7",
-            {"04_pretraining/genemask", *FEWSHOT, *FIGURES},
+            {"04_pretraining/genemask", *FEWSHOT, *INTERPRETED, *FIGURES},
             "parameters (steps: 6 -> 7)",
         ),
-        ("02_pmi_ranking.min_count=2", {"02_pmi_ranking/default", *PRETRAINING, *FEWSHOT, *FIGURES},
+        ("02_pmi_ranking.min_count=2",
+         {"02_pmi_ranking/default", *PRETRAINING, *FEWSHOT, *INTERPRETED, *FIGURES},
          "parameters (min_count: 1 -> 2)"),
-        ("03_tokenizers.ks=[3]", {*TOKENIZERS, *SPECIES, *FIGURES},
+        ("03_tokenizers.ks=[3]", {*TOKENIZERS, *SPECIES},
          "parameters (ks: [3, 6] -> [3])"),
         (
             "10_clustering_binning.seeds=3",
-            {"10_clustering_binning/default", *FIGURES},
+            CLUSTERING,
             "parameters (seeds: 2 -> 3)",
         ),
-        ("01_data.n_per_class=61", RUNS - {"00_environment/default"},
+        ("01_data.n_per_class=61",
+         RUNS - {"00_environment/default", "08_promoter_activity/default"},
          "parameters (n_per_class: 60 -> 61)"),
     ],
     ids=lambda value: value.split("=")[0] if isinstance(value, str) and "=" in value else "",
@@ -338,7 +357,7 @@ def edit_module(demo: Demo) -> Iterator:
     [
         ("pretraining/experiment.py", "MARKOV_ORDER = 5", "MARKOV_ORDER = 4", PRETRAINING),
         ("pretraining/experiment.py", "MARKOV_ORDER = 5", "# why\nMARKOV_ORDER = 5  # how", set()),
-        ("figures/collect.py", '"mcc")', '"mcc", "f2")', FIGURES),
+        ("figures/genemask_summary.py", '"mcc")', '"mcc", "f2")', FIGURES),
         ("figures/fewshot.py", '"""', '"""Other words. ', set()),
         ("tokenizers/usage.py", "RANKS_KEPT = 200", "RANKS_KEPT = 201", TOKENIZERS),
     ],
@@ -366,7 +385,7 @@ def test_changed_notebook_code_and_changed_words(demo):
         assert demo.would_run() == {}
         path.write_text(text.replace("n_bases=12", "n_bases=13"))
         reasons = demo.would_run()
-        assert set(reasons) == {*TOKENIZERS, *SPECIES, *FIGURES}
+        assert set(reasons) == {*TOKENIZERS, *SPECIES}
         assert {reasons[name] for name in TOKENIZERS} == {"notebook code"}
     finally:
         path.write_text(text)
@@ -410,7 +429,7 @@ def test_forced_runs_give_the_same_tables_and_figures_to_the_byte(demo):
     model = "04_pretraining/genemask"
     assert force("--only", model) == {model}
     assert demo.would_run() == {}
-    assert force("--only", "05_fewshot", "--only", "13_figures") == {*FEWSHOT, *FIGURES}
+    assert force("--only", "05_fewshot", "--only", "13_figures_genemask") == {*FEWSHOT, *FIGURES}
     assert demo.would_run() == {}
     after = hashes()
     assert {name for name in before if before[name] != after.get(name)} == set()

@@ -52,6 +52,7 @@ def test_one_parameters_cell_with_a_meaning_on_every_line(notebook):
     line = re.compile(r"^(\w+: [\w\[\], ]+ = .+  # .+|# .+)$")
     for text in filter(None, tagged[0]["text"].splitlines()):
         assert line.match(text), f"not `name: type = value  # meaning`: {text}"
+        assert text.count("=") <= 1, f"papermill cannot read a second = sign: {text}"
 
 
 def test_cells_are_few_and_short(notebook):

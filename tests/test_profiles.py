@@ -1,6 +1,7 @@
 """The profiles that ship: they fit the notebooks and their expected ranges; data has a source."""
 
 import re
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 
 import pytest
@@ -9,6 +10,7 @@ from genomelm_utils import paths
 from genomelm_utils.datasets.make_registry import make_registry
 from genomelm_utils.pipeline.profile import load_profile
 from genomelm_utils.pipeline.verify import read_ranges
+from genomelm_utils.tasks.regression_inputs import PUBLISHED
 
 PROFILES = ("demo", "small", "paper")
 STAGES = [
@@ -26,7 +28,12 @@ def test_profile_fits_the_notebooks(name):
     """Every value has the type, the range and the name that a parameters cell asks for."""
     profile = load_profile(name)
     assert profile.description
-    assert set(profile.runs) >= {*STAGES, "13_figures"}
+    assert set(profile.runs) >= {
+        *STAGES,
+        "13_figures_genemask",
+        "13_figures_expression",
+        "13_figures_species",
+    }
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -119,6 +126,32 @@ def test_paper_trains_once_with_sequencing_errors():
     assert rates == {"corrected-errors": 0.1}
     differs = {k for k, v in runs["corrected"].items() if runs["corrected-errors"][k] != v}
     assert differs == {"error_rate"}
+
+
+def test_paper_has_the_published_pretraining_and_fine_tuning_of_florabert():
+    """Source: its config.yaml and the preprint (rs-1927200/v1); both forms of each slip."""
+    runs = load_profile("paper").runs["07_expression"]
+    pairs = {name.removesuffix("-reference") for name in runs if name.endswith("-reference")}
+    assert pairs == {"repository", "preprint", "unfreezing"}
+    for name in pairs:
+        released, right = runs[f"{name}-reference"], runs[f"{name}-corrected"]
+        differs = {key for key, value in released.items() if right[key] != value}
+        slips = {key for key in released if released[key] == "reference"}
+        assert differs == slips | {"data", "start_at_mean"}, name
+        assert {right[key] for key in slips} == {"corrected"}
+    for name, settings in PUBLISHED.items():
+        values = runs[f"{name}-reference"]
+        found = {key: values[key] for key in asdict(settings) if key in values and key != "mode"}
+        expected = {key: value for key, value in asdict(settings).items() if key in found}
+        assert found == expected, name
+    published = {"vocab": 5005, "alphabet": "bytes", "max_tokens": 256, "preset": "florabert"}
+    for name in ("repository-reference", "preprint-reference"):
+        assert {key: runs[name][key] for key in published} == published
+        assert len(runs[name]["tissues"]) == 9
+    pretraining = ("rows_per_step", "pretrain_lr", "pretrain_warmup_steps", "pretrain_optimizer")
+    assert [runs["repository-reference"][key] for key in pretraining] == [1600, 1e-4, 50, "lamb"]
+    assert [runs["preprint-reference"][key] for key in pretraining] == [84, 1e-3, 200, "lamb"]
+    assert {values["pretrain_optimizer"] for values in runs.values()} == {"lamb", "adamw"}
 
 
 def test_every_line_of_settings_common_to_the_paper_has_its_source():

@@ -23,6 +23,8 @@ from genomelm_utils.baselines.promoter_motifs import motif_features
 from genomelm_utils.datasets.expression_set import NO_CLUSTER
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from genomelm_utils.datasets.expression_set import ExpressionSet
     from genomelm_utils.tasks.label_transform import LabelTransform
 
@@ -39,6 +41,10 @@ EXPRESSION_BASELINES = {
     "boosting": "motifs and 3-mers by distance, gradient boosting",
     "cnn": "convolutional network",
 }
+#: Networks of stage 07: name -> how to call it.
+NETWORKS = {"pretrained": "pretrained", "scratch": "not pretrained", "probe": "frozen, pretrained"}
+#: Baselines that stay in a figure with many tissues: those that are penalised or learn.
+MAIN_BASELINES = ("kmer_ridge", "binned_kmer_ridge", "motif_ridge", "boosting", "cnn")
 #: Baselines that draw at random: only these change with the seed beyond how folds are dealt.
 RANDOM_BASELINES = ("cnn",)
 
@@ -53,6 +59,12 @@ KMER_FEATURES = {
 # 0.1, leaves of 20 rows). Not tuned.
 BOOSTING = {"learning_rate": 0.05, "max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 30}
 MIN_BOOSTING_ROWS = 2
+
+
+def label_models(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with `label`, the name of each `model` in plain words; others keep their own."""
+    names = NETWORKS | EXPRESSION_BASELINES
+    return table.assign(label=[names.get(name, name) for name in table["model"]])
 
 
 def predict_baseline(

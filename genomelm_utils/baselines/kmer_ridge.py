@@ -7,7 +7,8 @@ with the TSS at (or `gap_bp` beyond) their right end.
 Shapes: S promoters, L bases, F features, T tissues, K words.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -16,7 +17,7 @@ from numba import njit
 
 from genomelm_utils.baselines.masked_ridge import ALPHAS, LinearFit, fit_linear, fit_ridge
 from genomelm_utils.baselines.word_counts import count_words
-from genomelm_utils.sequences.alphabet import ALPHABET, CODE_N, encode
+from genomelm_utils.sequences.alphabet import ALPHABET, CODE_N, N_BASES, encode
 from genomelm_utils.sequences.kmers import kmer_strings
 from genomelm_utils.sequences.tss import Gaps, fill_gaps, index_of
 from genomelm_utils.tasks.windows import Codes
@@ -28,6 +29,7 @@ REFERENCE_LETTERS = "ATCGN"
 #: Chosen where k-mer importance lies: brightest within 100 bp of the TSS, weak beyond 300 bp.
 #: Source: FloraBERT (Levy et al. 2022, doi 10.21203/rs.3.rs-1927200/v1), figure 2.
 BIN_ENDS_BP = (100, 300)
+BLOCK_PROMOTERS = 4096  # counted at a time
 MAX_REFERENCE_K = 6  # a row has 5**k numbers
 
 
@@ -73,15 +75,45 @@ class KmerFeatures:
 
         codes: base codes, such as `encode_promoters` gives. gap_bp: bases between the right end and
         the TSS, see `sequences.tss`. Only bins look at it.
+        Four bytes per number and a block of promoters are all that is held; `blocks` holds less.
+        Raises: ValueError where the rows would not fit into the machine's memory.
         """
-        if not self.bin_ends_bp:
-            return np.concatenate([self._count(codes, k) for k in self.ks], axis=1)
+        n_bytes = 4 * len(codes) * self.n_features
+        if n_bytes > (room := _memory_bytes()):
+            raise ValueError(
+                f"{len(codes):,} promoters have {n_bytes / 1024**3:.0f} GiB of counts of "
+                f"{self.n_features:,} words, and this machine {room / 1024**3:.0f} GiB of memory; "
+                f"take shorter words than {max(self.ks)}, fewer promoters, or `blocks`"
+            )
+        out_SF = np.empty((len(codes), self.n_features), np.float32)
+        begin = 0
+        for rows_SF in self.blocks(codes, gap_bp):
+            out_SF[begin : begin + len(rows_SF)] = rows_SF
+            begin += len(rows_SF)
+        return out_SF
+
+    def blocks(self, codes: Codes, gap_bp: Gaps = None) -> Iterator[np.ndarray]:
+        """The same rows, `BLOCK_PROMOTERS` at a time; ValueError for no promoter."""
+        if not len(codes):
+            raise ValueError("there is no sequence, expected at least one")
         gaps_S = fill_gaps(gap_bp, len(codes))
-        parts = []
-        for near_bp, far_bp in self._bins():
-            for k in self.ks:
-                parts.append(self._count(_cut_bin(codes, gaps_S, near_bp, far_bp, k), k))
-        return np.concatenate(parts, axis=1)
+        for begin in range(0, len(codes), BLOCK_PROMOTERS):
+            part = slice(begin, begin + BLOCK_PROMOTERS)
+            if not self.bin_ends_bp:
+                counts = [self._count(codes[part], k) for k in self.ks]
+            else:
+                counts = [
+                    self._count(_cut_bin(codes[part], gaps_S[part], near_bp, far_bp, k), k)
+                    for near_bp, far_bp in self._bins()
+                    for k in self.ks
+                ]
+            yield np.concatenate(counts, axis=1)
+
+    @property
+    def n_features(self) -> int:
+        """Numbers in a row."""
+        n_letters = len(REFERENCE_LETTERS) if self.counts == "reference" else N_BASES
+        return (1 + len(self.bin_ends_bp)) * sum(n_letters**k for k in self.ks)
 
     def names(self) -> list[str]:
         """What each feature counts: 'TATA', or 'TATA 0-100' for a word in a bin (bp upstream)."""
@@ -111,8 +143,11 @@ class KmerRegression:
     fit: LinearFit
 
     def predict(self, codes: Codes, gap_bp: Gaps = None) -> np.ndarray:
-        """Predictions float32 [S, T], on the scale of the labels that the model was fitted on."""
-        return self.fit.predict(self.features.rows(codes, gap_bp))
+        """Predictions float32 [S, T], on the scale of the labels that the model was fitted on.
+
+        Memory is that of a block of promoters, however many there are.
+        """
+        return np.concatenate([self.fit.predict(r) for r in self.features.blocks(codes, gap_bp)])
 
 
 def fit_kmer_linear(codes: Codes, labels_ST: np.ndarray, features: KmerFeatures) -> KmerRegression:
@@ -212,6 +247,11 @@ def _cut_bin(
             begin = min(max(index_of(-far_bp, len(one), gap), 0), len(one))
         cut.append(one[max(begin - (k - 1), 0) : end] if end > begin else one[:0])
     return cut
+
+
+def _memory_bytes() -> int:
+    """Physical memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _checked_k(k: int) -> int:

@@ -3,13 +3,14 @@
 One fit serves one mask: outputs that were measured on the same rows are solved together, others
 apart, so no row is dropped and no label made up. Whichever is smaller is inverted, the features'
 or the rows' product, so 16,000 k-mers of a few thousand promoters take seconds, and a few hundred
-k-mers of a million promoters too. The intercept is not penalised.
+k-mers of a million promoters too. The intercept is not penalised. Beyond the features as given
+(float32) memory holds two such products and blocks of rows.
 
 Shapes: S rows, F features, T outputs (tissues), A alphas.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 #: Technometrics 12:55; the ratio of noise to signal variance per feature.
 ALPHAS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 N_FOLDS = 5
+_BLOCK_ROWS = 8192  # rows scaled at a time
 _BLOCK_COLUMNS = 2048  # features joined at a time in a product of rows
 _RANK = 1e-12  # share of the largest eigenvalue below which one is taken for rounding error
 _FLAT = 1e-8  # spread (in units of a feature) below which a feature is a constant
@@ -62,33 +64,52 @@ class _Design:
     """Scaled features, and the equations of a fit on some of their rows.
 
     Features or rows, whichever are fewer, are multiplied with each other: `primal` solves for the
-    weights of features, otherwise (`dual`) for those of rows, from products made once.
+    weights of features, otherwise (`dual`) for those of rows, from products made once. Features
+    stay as they were given; scaled ones exist for a block at a time.
     """
 
     def __init__(self, features_SF: np.ndarray, standardised: bool) -> None:
         self.features_SF = features_SF
         self.center_F, self.scale_F = _scales(features_SF, standardised)
         self.primal = features_SF.shape[1] <= len(features_SF) / 2
-        if self.primal:
-            self.x_SF = (features_SF - self.center_F) * self.scale_F
-        else:
+        if not self.primal:
             self.products_SS = self._multiply_rows()
 
     def system(
         self, y_ST: np.ndarray, fitted: np.ndarray, held: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """(matrix, right, evaluate) for centred labels y_ST of the rows `fitted`: predictions at
-        the rows `held` are evaluate @ (matrix + alpha I)^-1 @ right."""
+        the rows `held` are evaluate((matrix + alpha I)^-1 @ right)."""
         if self.primal:
-            mean_F = self.x_SF[fitted].mean(0)
-            fitted_SF = self.x_SF[fitted] - mean_F
-            return fitted_SF.T @ fitted_SF, fitted_SF.T @ y_ST, self.x_SF[held] - mean_F
+            return self._multiply_features(y_ST, fitted, held)
         inside = self.products_SS[np.ix_(fitted, fitted)]
         across = self.products_SS[np.ix_(held, fitted)]
         mean_S = inside.mean(0)
         inside += mean_S.mean() - mean_S - mean_S[:, None]
         across += mean_S.mean() - mean_S - across.mean(1, keepdims=True)
-        return inside, y_ST, across
+        return inside, y_ST, lambda solved: across @ solved
+
+    def _multiply_features(
+        self, y_ST: np.ndarray, fitted: np.ndarray, held: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+        n_features = len(self.center_F)
+        mean_F = np.zeros(n_features)
+        for rows in _row_blocks(fitted):
+            mean_F += self._scaled(slice(None), rows).sum(0)
+        mean_F /= max(len(fitted), 1)
+        matrix, right = np.zeros((n_features, n_features)), np.zeros((n_features, y_ST.shape[1]))
+        for begin, rows in zip(
+            range(0, len(fitted), _BLOCK_ROWS), _row_blocks(fitted), strict=True
+        ):
+            x_SF = self._scaled(slice(None), rows) - mean_F
+            matrix += x_SF.T @ x_SF
+            right += x_SF.T @ y_ST[begin : begin + len(rows)]
+
+        def evaluate(solved_FT: np.ndarray) -> np.ndarray:
+            parts = [(self._scaled(slice(None), r) - mean_F) @ solved_FT for r in _row_blocks(held)]
+            return np.concatenate([np.zeros((0, solved_FT.shape[1])), *parts])
+
+        return matrix, right, evaluate
 
     def weigh(self, rows: np.ndarray, solved: np.ndarray) -> np.ndarray:
         """Weights of scaled features, float64 [F, T], from what was solved for these rows."""
@@ -96,14 +117,14 @@ class _Design:
             return solved
         weights_FT = np.empty((len(self.center_F), solved.shape[1]))
         for block in self._blocks():
-            weights_FT[block] = self._scaled(block)[rows].T @ solved
+            weights_FT[block] = self._scaled(block, rows).T @ solved
         return weights_FT
 
     def _multiply_rows(self) -> np.ndarray:
         n_rows = len(self.features_SF)
         products_SS = np.zeros((n_rows, n_rows))
         for block in self._blocks():
-            x_SF = self._scaled(block)
+            x_SF = self._scaled(block, slice(None))
             products_SS += x_SF @ x_SF.T
         return products_SS
 
@@ -111,8 +132,8 @@ class _Design:
         for begin in range(0, self.features_SF.shape[1], _BLOCK_COLUMNS):
             yield slice(begin, begin + _BLOCK_COLUMNS)
 
-    def _scaled(self, block: slice) -> np.ndarray:
-        return (self.features_SF[:, block] - self.center_F[block]) * self.scale_F[block]
+    def _scaled(self, block: slice, rows: np.ndarray | slice) -> np.ndarray:
+        return (self.features_SF[rows, block] - self.center_F[block]) * self.scale_F[block]
 
 
 def fit_linear(
@@ -153,7 +174,7 @@ def _fit_all(
         mean_T = y_ST.mean(0)
         matrix, right, _ = design.system(y_ST - mean_T, rows, rows[:0])
         weights_FT[:, outputs] = design.weigh(rows, _solve(matrix, right, alpha))
-        mean_F = design.features_SF[rows].mean(0, dtype=np.float64)
+        mean_F = _mean_rows(design.features_SF, rows)
         scaled_F = (mean_F - design.center_F) * design.scale_F
         intercept_T[outputs] = mean_T - scaled_F @ weights_FT[:, outputs]
     scales = design.center_F, design.scale_F
@@ -210,7 +231,7 @@ def _score_penalties(
             mean_squares_T[outputs] += np.square(held_ST - mean_T).sum(0)
             matrix, right, evaluate = design.system(y_ST - mean_T, fitted, held)
             for a, alpha in enumerate(penalties_A):
-                missed_ST = held_ST - mean_T - evaluate @ _solve(matrix, right, alpha)
+                missed_ST = held_ST - mean_T - evaluate(_solve(matrix, right, alpha))
                 squares_AT[a, outputs] += np.square(missed_ST).sum(0)
     if not (mean_squares_T > 0).any():
         raise ValueError("no output varies over the training rows, expected labels to learn from")
@@ -253,12 +274,30 @@ def _solve(matrix: np.ndarray, right: np.ndarray, alpha: float) -> np.ndarray:
 
 def _scales(features_SF: np.ndarray, standardised: bool) -> tuple[np.ndarray, np.ndarray]:
     """Centre and scale of each feature, float64 [F]; scales are 1 for raw features."""
-    center_F = features_SF.mean(0, dtype=np.float64)  # keeps products of rows free of cancellation
+    every = np.arange(len(features_SF))
+    center_F = _mean_rows(features_SF, every)  # keeps products of rows free of cancellation
     if not standardised:
         return center_F, np.ones(len(center_F))
-    spread_F = features_SF.std(0, dtype=np.float64)
+    squares_F = np.zeros(len(center_F))
+    for rows in _row_blocks(every):
+        squares_F += np.square(features_SF[rows] - center_F).sum(0)
+    spread_F = np.sqrt(squares_F / len(features_SF))
     scale_F = np.where(spread_F > _FLAT, 1 / np.maximum(spread_F, _FLAT), 0.0)
     return center_F, scale_F
+
+
+def _mean_rows(features_SF: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """float64 [F]: the mean of some rows, block by block."""
+    sums_F = np.zeros(features_SF.shape[1])
+    for block in _row_blocks(rows):
+        sums_F += features_SF[block].sum(0, dtype=np.float64)
+    return sums_F / max(len(rows), 1)
+
+
+def _row_blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Row numbers, `_BLOCK_ROWS` at a time."""
+    for begin in range(0, len(rows), _BLOCK_ROWS):
+        yield rows[begin : begin + _BLOCK_ROWS]
 
 
 def _deal_folds(clusters_S: np.ndarray, n_rows: int, n_folds: int, seed: int) -> list[np.ndarray]:
@@ -283,8 +322,11 @@ def _check(features_SF: np.ndarray, labels_ST: np.ndarray) -> None:
             f"features {features_SF.shape} and labels {labels_ST.shape}, expected [S, F] and "
             "[S, T] with the same S, none of them 0"
         )
-    if not np.isfinite(features_SF).all():
-        row, column = np.argwhere(~np.isfinite(features_SF))[0]
-        raise ValueError(
-            f"feature {column} of row {row} is {features_SF[row, column]}, expected a number"
-        )
+    for rows in _row_blocks(np.arange(len(features_SF))):
+        wrong = ~np.isfinite(features_SF[rows])
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            row += rows[0]
+            raise ValueError(
+                f"feature {column} of row {row} is {features_SF[row, column]}, expected a number"
+            )

@@ -56,6 +56,12 @@ class PromoterCnn(nn.Module):
     def forward(self, codes_BL: torch.Tensor, gap_B: torch.Tensor) -> torch.Tensor:
         bases = torch.arange(N_BASES, device=codes_BL.device)
         hot_BNL = (codes_BL[:, None, :] == bases[:, None]).to(self.first.weight.dtype)
+        return self.read(hot_BNL, codes_BL, gap_B)
+
+    def read(
+        self, hot_BNL: torch.Tensor, codes_BL: torch.Tensor, gap_B: torch.Tensor
+    ) -> torch.Tensor:
+        """[B, T] of one-hot codes [B, 4, L], or of numbers in their place (attributions)."""
         found_BCL = functional.relu(self.norm(self.first(hot_BNL)))
         # where there is no base nothing is found: otherwise bias and norm fill the padding, and a
         # promoter's prediction depends on how wide its batch is

@@ -1,8 +1,10 @@
 """Hand-engineered features of plant promoters: known motifs, where they stand, composition.
 
 CornBERT's own list ("features from a list of common plant promoters") was never published. This one
-is put together from the literature named at each motif; most words stand in the PLACE database too
-(Higo et al. 1999, Nucleic Acids Res. 27:297).
+is put together from the literature. Word and source of a motif with an accession were compared with
+a copy of the PLACE database (Higo et al. 1999, Nucleic Acids Res. 27:297). The others' words are
+not in it: TATA box; Y patch (octamers of pyrimidines in its source); Inr (the mammalian consensus,
+SO:0000014 of the Sequence Ontology); W-box (it has TTGAC and TTTGACY) and O2 box (TCCACGTAGA).
 
 Shapes: S promoters, L bases of the longest, W letters of a motif, F features.
 """
@@ -25,36 +27,42 @@ from genomelm_utils.tasks.windows import Codes
 
 @dataclass(frozen=True)
 class PlantMotif:
-    """A name, an IUPAC consensus, and where that consensus comes from."""
+    """A name, an IUPAC consensus, and where that consensus comes from.
+
+    place: accession of the same word in PLACE, empty where that database has no such word.
+    """
 
     name: str
     consensus: str
     source: str
+    place: str = ""
 
 
 PLANT_MOTIFS = (
     PlantMotif("TATA box", "TATAWA", "Molina & Grotewold 2005, BMC Genomics 6:25"),
-    PlantMotif("CAAT box", "CCAAT", "Rieping & Schoffl 1992, Mol. Gen. Genet. 231:226"),
+    PlantMotif("CAAT box", "CCAAT", "Rieping & Schoffl 1992, Mol. Gen. Genet. 231:226", "S000030"),
     PlantMotif("Y patch", "YYYYYYYY", "Yamamoto et al. 2007, BMC Genomics 8:67"),
     PlantMotif("Inr", "YYANWYY", "Smale & Kadonaga 2003, Annu. Rev. Biochem. 72:449"),
-    PlantMotif("G-box", "CACGTG", "Menkens et al. 1995, Trends Biochem. Sci. 20:506"),
-    PlantMotif("ABRE", "ACGTGKC", "Hattori et al. 2002, Plant Cell Physiol. 43:136"),
+    PlantMotif("G-box", "CACGTG", "Menkens et al. 1995, Trends Biochem. Sci. 20:506", "S000042"),
+    PlantMotif("ABRE", "ACGTGKC", "Hattori et al. 2002, Plant Cell Physiol. 43:136", "S000394"),
     PlantMotif("W-box", "TTGACY", "Eulgem et al. 2000, Trends Plant Sci. 5:199"),
-    PlantMotif("GCC box", "GCCGCC", "Ohme-Takagi & Shinshi 1995, Plant Cell 7:173"),
-    PlantMotif("DRE", "RCCGAC", "Dubouzet et al. 2003, Plant J. 33:751"),
-    PlantMotif("as-1", "TGACG", "Lam et al. 1989, PNAS 86:7890"),
-    PlantMotif("AuxRE", "TGTCTC", "Ulmasov et al. 1997, Science 276:1865"),
-    PlantMotif("I-box", "GATAAG", "Giuliano et al. 1988, PNAS 85:7089"),
-    PlantMotif("GT-1", "GRWAAW", "Terzaghi & Cashmore 1995, Annu. Rev. Plant Physiol. 46:445"),
-    PlantMotif("E-box", "CANNTG", "Stalberg et al. 1996, Planta 199:515"),
-    PlantMotif("DOF", "AAAG", "Yanagisawa & Schmidt 1999, Plant J. 17:209"),
-    PlantMotif("MYB1", "WAACCA", "Abe et al. 2003, Plant Cell 15:63"),
-    PlantMotif("MYB2", "YAACKG", "Abe et al. 2003, Plant Cell 15:63"),
-    PlantMotif("RY repeat", "CATGCA", "Ezcurra et al. 1999, Plant Mol. Biol. 40:699"),
-    PlantMotif("prolamin box", "TGTAAAG", "Vicente-Carbajosa et al. 1997, PNAS 94:7685"),
-    PlantMotif("GCN4", "TGAGTCA", "Wu et al. 1998, Plant J. 14:673"),
+    PlantMotif("GCC box", "GCCGCC", "Ohme-Takagi & Shinshi 1995, Plant Cell 7:173", "S000430"),
+    PlantMotif("DRE", "RCCGAC", "Dubouzet et al. 2003, Plant J. 33:751", "S000418"),
+    PlantMotif("as-1", "TGACG", "Lam et al. 1989, PNAS 86:7890", "S000024"),
+    PlantMotif("AuxRE", "TGTCTC", "Ulmasov et al. 1999, Plant J. 19:309", "S000270"),
+    PlantMotif("I-box", "GATAAG", "Giuliano et al. 1988, PNAS 85:7089", "S000124"),
+    PlantMotif(
+        "GT-1", "GRWAAW", "Terzaghi & Cashmore 1995, Ann. Rev. Plant Physiol. 46:445", "S000198"
+    ),
+    PlantMotif("E-box", "CANNTG", "Stalberg et al. 1996, Planta 199:515", "S000144"),
+    PlantMotif("DOF", "AAAG", "Yanagisawa & Schmidt 1999, Plant J. 17:209", "S000265"),
+    PlantMotif("MYB1", "WAACCA", "Abe et al. 2003, Plant Cell 15:63", "S000408"),
+    PlantMotif("MYB2", "YAACKG", "Abe et al. 2003, Plant Cell 15:63", "S000409"),
+    PlantMotif("RY repeat", "CATGCA", "Ezcurra et al. 1999, Plant Mol. Biol. 40:699", "S000264"),
+    PlantMotif("prolamin box", "TGTAAAG", "Vicente-Carbajosa et al. 1997, PNAS 94:7685", "S000001"),
+    PlantMotif("GCN4", "TGAGTCA", "Washida et al. 1999, Plant Mol. Biol. 40:1", "S000277"),
     PlantMotif("O2 box", "CCACGTAG", "Schmidt et al. 1992, Plant Cell 4:689"),
-    PlantMotif("ERE", "AWTTCAAA", "Itzhaki et al. 1994, PNAS 91:8925"),
+    PlantMotif("ERE", "AWTTCAAA", "Itzhaki et al. 1994, PNAS 91:8925", "S000037"),
 )
 PER_MOTIF = ("plus", "minus", "present", "nearest_bp")
 #: C, then H (no G), then G: where plants also methylate cytosine.

@@ -15,6 +15,7 @@ import pandas as pd
 from genomelm_utils.datasets import maize
 from genomelm_utils.datasets.cluster_splits import split_promoters
 from genomelm_utils.datasets.expression_controls import make_simulated_set
+from genomelm_utils.datasets.expression_folder import read_own_set, read_own_tables
 from genomelm_utils.datasets.expression_join import split_lines
 from genomelm_utils.datasets.expression_profiles import (
     base_composition,
@@ -35,8 +36,8 @@ from genomelm_utils.sequences.clusters import (
 )
 from genomelm_utils.sequences.simulate_expression import MOTIFS, simulate_expression
 
-SIMULATED, NAM = "simulated", "nam"
-EXPRESSION_SETS = (SIMULATED, NAM, *maize.CORE_TABLES)
+SIMULATED, NAM, OWN = "simulated", "nam", "own"
+EXPRESSION_SETS = (SIMULATED, NAM, *maize.CORE_TABLES, OWN)
 SPLITS = ("corrected", "reference", "published")
 # Many families rather than many relatives: only families are independent of each other. The second
 # line lacks a tissue, as lines of the published tables do.
@@ -133,7 +134,7 @@ def planted_places(truth: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_published(name: str, source: Path | None) -> tuple[ExpressionSet, pd.DataFrame]:
-    """(the published set `name` of a folder, skipped genes: gene_id, reason).
+    """(the set `name` of a folder, published or one's own, skipped genes: gene_id, reason).
 
     Raises ValueError without a folder, and what the readers of `datasets.maize` raise.
     """
@@ -141,6 +142,8 @@ def read_published(name: str, source: Path | None) -> tuple[ExpressionSet, pd.Da
         raise ValueError(f"the set {name!r} is read from files; name the folder that holds them")
     if name == NAM:
         return maize.read_nam_promoters(source)
+    if name == OWN:
+        return read_own_set(source)
     return maize.read_core_promoters(source, name), pd.DataFrame(columns=["gene_id", "reason"])
 
 
@@ -169,6 +172,9 @@ def find_quality(name: str, promoters: ExpressionSet, source: Path | None) -> pd
             "promoters, as read": (split_lines(promoters), False),
             "all genes of B73": (mean_of_replicates(maize.read_b73_tpm(source)), True),
         }
+    elif name == OWN:
+        assert source is not None
+        tables["all genes"] = (read_own_tables(source), True)
     found = []
     for label, (lines, is_whole) in tables.items():
         findings = check_expression(lines)

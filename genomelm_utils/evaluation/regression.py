@@ -14,7 +14,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from genomelm_utils.evaluation.metrics import classification_metrics
 from genomelm_utils.evaluation.regression_moments import (
     cluster_codes,
     draw_clusters,
@@ -254,29 +253,6 @@ def compare_models(
     return pd.DataFrame(
         rows, columns=["a", "b", "tissue", "metric", "difference", "low", "high", "n"]
     )
-
-
-def evaluate_expressed(
-    tpm_ST: np.ndarray, probability_ST: np.ndarray, tissues: Sequence[str], theta_tpm: float
-) -> pd.DataFrame:
-    """Per tissue: is expression of at least `theta_tpm` told from less? For classification mode.
-
-    probability_ST: of being expressed. Columns: tissue, metric (accuracy, auc, auprc, mcc, ...),
-    mean, n, share (of expressed genes, the chance level of auprc).
-    """
-    rows = []
-    for column, tissue in enumerate(tissues):
-        known_S = ~np.isnan(tpm_ST[:, column])
-        if not known_S.any():
-            raise ValueError(f"tissue {tissue!r} has no measured row, expected at least one")
-        label_S = (tpm_ST[known_S, column] >= theta_tpm).astype(int)
-        p_S = np.asarray(probability_ST, np.float64)[known_S, column]
-        found = classification_metrics(np.stack([1 - p_S, p_S], 1), label_S)
-        rows += [
-            (tissue, metric, float(value), len(label_S), label_S.mean())
-            for metric, value in found.items()
-        ]
-    return pd.DataFrame(rows, columns=["tissue", "metric", "mean", "n", "share"])
 
 
 def true_predicted_table(

@@ -51,10 +51,11 @@ def row_sums(
 
 
 def scores_of(sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Scores of sums [..., len(SUMS)]: r2, R2, mse, mae_tpm, skill; NaN where one is undefined.
+    """Scores of sums [..., len(SUMS)]: r, r2, R2, mse, mae_tpm, skill; NaN where one is undefined.
 
-    r2: squared Pearson correlation, NaN for a constant prediction or label. R2: 1 - residual sum /
-    sum of squares about the labels' own mean. skill: the same about a given baseline.
+    r, r2: Pearson correlation and its square, NaN for a constant prediction or label. R2: 1 -
+    residual sum / sum of squares about the labels' own mean. skill: the same about a given
+    baseline.
     """
     n, y, p, yy, pp, yp, ee, tpm, base = np.moveaxis(np.asarray(sums, np.float64), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -62,10 +63,12 @@ def scores_of(sums: np.ndarray) -> dict[str, np.ndarray]:
         var_y, var_p = yy / n - mean_y**2, pp / n - mean_p**2
         flat_y, flat_p = var_y <= CONSTANT * yy / n, var_p <= CONSTANT * pp / n
         covariance = yp / n - mean_y * mean_p
+        r = np.where(flat_y | flat_p, np.nan, covariance / np.sqrt(var_y * var_p))
         r2 = np.where(flat_y | flat_p, np.nan, covariance**2 / (var_y * var_p))
         big_r2 = np.where(flat_y, np.nan, 1 - ee / n / var_y)
         skill = np.where(base > 0, 1 - ee / base, np.nan)
-        return {"r2": r2, "R2": big_r2, "mse": ee / n, "mae_tpm": tpm / n, "skill": skill}
+        errors = {"mse": ee / n, "mae_tpm": tpm / n, "skill": skill}
+        return {"r": r, "r2": r2, "R2": big_r2, **errors}
 
 
 @dataclass
@@ -106,13 +109,13 @@ def with_summaries(sums_T: np.ndarray) -> dict[str, np.ndarray]:
     per_tissue, pooled = scores_of(sums_T), scores_of(sums_T.sum(-2))
     return {
         name: np.concatenate(
-            [values, pooled[name][..., None], _mean_defined(values)[..., None]], axis=-1
+            [values, pooled[name][..., None], mean_defined(values)[..., None]], axis=-1
         )
         for name, values in per_tissue.items()
     }
 
 
-def _mean_defined(values: np.ndarray) -> np.ndarray:
+def mean_defined(values: np.ndarray) -> np.ndarray:
     """The mean over the last axis without NaN; NaN where nothing is left, without a warning."""
     known = ~np.isnan(values)
     count = known.sum(-1)
@@ -163,7 +166,7 @@ def rank_correlations(y_N: np.ndarray, p_N: np.ndarray, weight_RN: np.ndarray) -
     Source: Spearman 1904, Am J Psychol 15:72.
     """
     weight_RN = np.asarray(weight_RN, np.float64)
-    a_RN, b_RN = _mid_ranks(y_N, weight_RN), _mid_ranks(p_N, weight_RN)
+    a_RN, b_RN = mid_ranks(y_N, weight_RN), mid_ranks(p_N, weight_RN)
     total_R1 = weight_RN.sum(1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         for ranks_RN in (a_RN, b_RN):
@@ -174,7 +177,8 @@ def rank_correlations(y_N: np.ndarray, p_N: np.ndarray, weight_RN: np.ndarray) -
     return np.where(flat_R, np.nan, rho_R)
 
 
-def _mid_ranks(values_N: np.ndarray, weight_RN: np.ndarray) -> np.ndarray:
+def mid_ranks(values_N: np.ndarray, weight_RN: np.ndarray) -> np.ndarray:
+    """Ranks [R, N] of values that stand `weight` times each; ties share their mean rank."""
     order_N = np.argsort(values_N, kind="stable")
     sorted_N = values_N[order_N]
     first_N = np.append(True, sorted_N[1:] != sorted_N[:-1])
@@ -202,7 +206,7 @@ def resample_ranks(
         for begin in range(0, len(counts_RK), block):
             weight_RN = counts_RK[begin : begin + block][:, code_S[rows_N]]
             rho_RT[begin : begin + block, column] = rank_correlations(y_N, p_N, weight_RN)
-    return np.concatenate([rho_RT, _mean_defined(rho_RT[:, :-1])[:, None]], axis=1)
+    return np.concatenate([rho_RT, mean_defined(rho_RT[:, :-1])[:, None]], axis=1)
 
 
 def quantile_interval(values_RC: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:

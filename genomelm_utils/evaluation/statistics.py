@@ -203,6 +203,21 @@ def correct_holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     return adjusted_N
 
 
+def correct_fdr(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Benjamini and Hochberg's adjusted p values, in the order given; NaN stays and is not counted.
+
+    Source: Benjamini & Hochberg 1995, J. R. Statist. Soc. B 57:289, as scipy has it.
+    """
+    from scipy.stats import false_discovery_control
+
+    p_N = np.asarray(p_values, dtype=np.float64)
+    known_N = np.isfinite(p_N)
+    adjusted_N = np.full(len(p_N), np.nan)
+    if known_N.any():
+        adjusted_N[known_N] = false_discovery_control(p_N[known_N])
+    return adjusted_N
+
+
 def interval_table(
     table: pd.DataFrame,
     by: Sequence[str],

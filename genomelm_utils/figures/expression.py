@@ -1,4 +1,4 @@
-"""Figures of expression regression: true against predicted, r2 of all methods, losses, Table 1.
+"""Figures of expression regression: true against predicted, scores of all methods, losses.
 
 Every plot takes a tidy table and axes; every `describe_` says in a sentence, from the same numbers,
 what is to be seen. No plot makes a legend of its own where panels can share one, see
@@ -15,7 +15,13 @@ from genomelm_utils.figures.style import OKABE_ITO
 
 # r2 is written as the paper means it: the squared Pearson correlation
 R2 = "r² (squared Pearson)"
-LOWEST_SHOWN = -1.0  # of R2
+LOWEST_SHOWN = -0.5  # of R2
+METRIC_NAMES = {"R2": "R² (coefficient of determination)", "auc": "AUC", "auprc": "AUPRC"}
+NOTHING = {"auc": 0.5}  # of metrics whose value for a constant prediction is not 0
+#: Files of the figures of metrics: r2 and R2 would be one on systems that ignore case.
+METRIC_FILES = {"r2": "r2", "R2": "coefficient", "auc": "auc", "auprc": "auprc"}
+MAX_LEVEL = 12  # tissues whose names stand side by side; more are turned
+MAX_POINTS = 2000  # promoters of a scatter plot that are kept for the manuscript's figure
 SUMMARIES = {"all": "pooled", "mean": "mean of tissues"}
 #: Methods by the start of their name: colour, marker. Language models in colour, baselines grey or
 #: muted (olive, wine and indigo of Tol 2021, SRON/EPS/TN/09-002).
@@ -37,6 +43,7 @@ LOOKS = {
     "boosting": ("#882255", "v"),
     "cnn": ("#332288", "*"),
 }
+STROKES = "x+1234_|"  # markers without a face
 _OTHERS = [(OKABE_ITO["orange"], "h"), (OKABE_ITO["purple"], "<"), (OKABE_ITO["black"], ">")]
 
 
@@ -47,6 +54,13 @@ def method_looks(models: list[str]) -> dict[str, tuple[str, str]]:
         fitting = [start for start in LOOKS if model.lower().startswith(start)]
         found[model] = LOOKS[max(fitting, key=len)] if fitting else next(others)
     return found
+
+
+def marker_style(marker: str) -> dict[str, object]:
+    """Size of a marker: strokes alone are larger and thicker, or none sees them."""
+    if marker in STROKES:
+        return {"marker": marker, "markersize": 5.5, "markeredgewidth": 1.2}
+    return {"marker": marker, "markersize": 3.8}
 
 
 # --- true against predicted -----------------------------------------------------------------------
@@ -133,7 +147,7 @@ def plot_r2_bars(table: pd.DataFrame, ax: Axes, *, metric: str = "r2") -> Axes:
     tissues' come last, apart. A method whose score is undefined (NaN) leaves its place empty.
     """
     part = _of_metric(table, metric)
-    models, tissues = part["model"].unique().tolist(), _tissue_order(part)
+    models, tissues = part["model"].unique().tolist(), order_tissues(part)
     looks, labels = method_looks(models), _labels(part)
     shifts = np.linspace(-0.36, 0.36, len(models)) if len(models) > 1 else [0.0]
     place = {tissue: i + 0.35 * (tissue in SUMMARIES) for i, tissue in enumerate(tissues)}
@@ -143,21 +157,25 @@ def plot_r2_bars(table: pd.DataFrame, ax: Axes, *, metric: str = "r2") -> Axes:
         bars = np.vstack([rows["mean"] - rows["low"], rows["high"] - rows["mean"]]).clip(min=0)
         colour, marker = looks[model]
         ax.errorbar(
-            x, rows["mean"], yerr=bars, ls="none", color=colour, marker=marker, markersize=3.5,
-            elinewidth=0.8, label=labels[model],
+            x, rows["mean"], yerr=bars, ls="none", color=colour, label=labels[model],
+            elinewidth=0.8, **marker_style(marker),
         )  # fmt: skip
     for left, right in pairwise(tissues):
         ax.axvline((place[left] + place[right]) / 2, color="#DDDDDD", lw=0.5, zorder=0)
-    ax.axhline(0, color=OKABE_ITO["grey"], lw=0.6, zorder=0)
+    ax.axhline(NOTHING.get(metric, 0), color=OKABE_ITO["grey"], lw=0.6, zorder=0)
     ax.set_xticks(
         list(place.values()), [SUMMARIES.get(t, t).replace(" of ", "\nof ") for t in place]
     )
-    ax.tick_params(axis="x", length=0)
+    ax.tick_params(axis="x", length=0, rotation=90 if len(place) > MAX_LEVEL else 0)
     ax.set_xlim(-0.55, max(place.values()) + 0.55)
-    ax.set_ylabel(R2 if metric == "r2" else metric.replace("_", " "))
+    ax.set_ylabel(R2 if metric == "r2" else METRIC_NAMES.get(metric, metric.replace("_", " ")))
     n_below = int((part["mean"] < LOWEST_SHOWN).sum())
     if n_below:  # R2 has no lower end: one bad method would flatten all others
-        ax.set_ylim(bottom=LOWEST_SHOWN)
+        shown = part[part["mean"] >= LOWEST_SHOWN]
+        low, high = np.nanmin([0, *shown["low"].fillna(shown["mean"])]), part["high"].max()
+        bottom, top = max(low, LOWEST_SHOWN), np.nanmax([0, part["mean"].max(), high])
+        margin = 0.08 * (top - bottom)
+        ax.set_ylim(bottom - margin, top + margin)
         text = f"{n_below} values below {LOWEST_SHOWN:g} are not drawn"
         ax.text(0.01, 0.02, text, transform=ax.transAxes, fontsize=6)
     return ax
@@ -169,9 +187,10 @@ def describe_r2_bars(table: pd.DataFrame, *, metric: str = "r2", tissue: str = "
     part = part[part["tissue"] == tissue]
     labels = _labels(part)
     rows = part.dropna(subset=["mean"]).sort_values("mean", ascending=False, kind="stable")
-    parts = [f"{labels[row.model]} {_interval(row)}" for row in rows.itertuples()]
+    parts = [f"{labels[row.model]} {tell_interval(row)}" for row in rows.itertuples()]
     undefined = part.loc[part["mean"].isna(), "model"].map(labels).tolist()
-    name = {"r2": "r²", "R2": "R²"}.get(metric, metric.replace("_", " "))
+    names = {"r2": "r²", "R2": "R²", "auc": "AUC", "auprc": "AUPRC"}
+    name = names.get(metric, metric.replace("_", " "))
     where = SUMMARIES.get(tissue, tissue)
     text = f"{name}, {where} (95 % intervals over clusters): {', '.join(parts) or 'none defined'}."
     if undefined:
@@ -228,90 +247,6 @@ def describe_losses(history: pd.DataFrame, *, constant: float | None = None) -> 
     return " ".join(parts)
 
 
-# --- Table 1 --------------------------------------------------------------------------------------
-
-
-def plot_table1(table: pd.DataFrame, ax: Axes) -> Axes:
-    """The paper's Table 1 (open, without intervals) beside ours (filled, with 95 % intervals).
-
-    `table` is that of `published_expression.beside_published`. The published zeros under 'All' are
-    crossed out: they cannot be right. The two sides differ in genes and split.
-    """
-    tissues = _tissue_order(table)
-    place = {tissue: i + 0.35 * (tissue in SUMMARIES) for i, tissue in enumerate(tissues)}
-    groups = list(table.groupby(["origin", "model"], sort=False))
-    shifts = np.linspace(-0.36, 0.36, len(groups)) if len(groups) > 1 else [0.0]
-    looks = method_looks(table["model"].unique().tolist())
-    greys = cycle(["#B0B0B0", "#8F8F8F", "#6E6E6E", "#444444"])
-    for ((origin, model), rows), shift in zip(groups, shifts, strict=True):
-        here, (colour, marker) = origin == "here", looks[model]
-        if not here and model.startswith("BOW"):
-            colour = next(greys)
-        bars = np.vstack([rows["mean"] - rows["low"], rows["high"] - rows["mean"]]).clip(min=0)
-        marker = marker if here else "o"
-        x = rows["tissue"].map(place) + shift
-        ax.errorbar(
-            x, rows["mean"], yerr=bars if here else None, ls="none", color=colour, marker=marker,
-            markersize=3.5, elinewidth=0.8, markerfacecolor=colour if here else "white",
-            label=f"{model} ({'here' if here else 'paper'})",
-        )  # fmt: skip
-        wrong = rows["suspect"].to_numpy(bool)
-        ax.plot(x[wrong], rows["mean"][wrong], ls="none", marker="x", markersize=6, zorder=4,
-                color=OKABE_ITO["vermilion"])  # fmt: skip
-    for left, right in pairwise(tissues):
-        ax.axvline((place[left] + place[right]) / 2, color="#DDDDDD", lw=0.5, zorder=0)
-    ax.set_xticks(
-        list(place.values()), [SUMMARIES.get(t, t).replace(" ", "\n", 1) for t in tissues]
-    )
-    ax.tick_params(axis="x", length=0)
-    ax.set_ylabel(R2)
-    ax.set_xlim(-0.55, max(place.values()) + 0.55)
-    return ax
-
-
-def describe_table1(table: pd.DataFrame) -> str:
-    """Sentences: the means of tissues on both sides, and what is wrong with the zeros."""
-    means = table[table["tissue"] == "mean"]
-    sides = []
-    for origin, name in (("published", "in the paper"), ("here", "here")):
-        rows = means[(means["origin"] == origin) & means["mean"].notna()]
-        rows = rows.sort_values("mean", ascending=False, kind="stable")
-        if len(rows):
-            listed = ", ".join(f"{r.model} {_interval(r)}" for r in rows.itertuples())
-            sides.append(f"{name} {listed}")
-    wrong = table[table["suspect"].astype(bool)]
-    text = f"Mean r² over tissues: {'; '.join(sides)}."
-    if len(wrong):
-        own = means[(means["origin"] == "published") & means["model"].isin(wrong["model"])]["mean"]
-        text += (
-            f" The paper's {wrong['mean'].max():.3f} under 'All' for {len(wrong)} bag-of-words "
-            f"models, whose tissues have {own.min():.3f} to {own.max():.3f} on average, is an "
-            "artefact (see the pooled column). Genes, tissues and split differ between the sides: "
-            "only the order of methods can be compared."
-        )
-    return text
-
-
-def plot_pooled_column(table: pd.DataFrame, ax: Axes) -> Axes:
-    """The same predictions pooled in right and wrong ways (`explain_pooled_column`).
-
-    A bar per case; an undefined r2 is written out.
-    """
-    y = -np.arange(len(table))
-    right = table["case"].isin(["pooled", "mean of tissues"])
-    colours = np.where(right, OKABE_ITO["blue"], OKABE_ITO["vermilion"])
-    ax.barh(y, table["r2"].fillna(0), color=colours, height=0.6)
-    for place, r2 in zip(y, table["r2"], strict=True):
-        text = "not defined" if np.isnan(r2) else f"{r2:.3f}"
-        ax.annotate(text, (0 if np.isnan(r2) else r2, place), (3, 0), va="center", fontsize=6,
-                    textcoords="offset points")  # fmt: skip
-    names = {"tissue means": "tissue means only", "misaligned": "flattened differently"}
-    ax.set_yticks(y, [names.get(case, case) for case in table["case"]])
-    ax.set_xlabel(R2)
-    ax.set_xlim(0, 1.25 * max(table["r2"].max(), 1e-3))
-    return ax
-
-
 # --- parts ----------------------------------------------------------------------------------------
 
 
@@ -325,7 +260,7 @@ def _of_metric(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return part
 
 
-def _tissue_order(table: pd.DataFrame) -> list[str]:
+def order_tissues(table: pd.DataFrame) -> list[str]:
     names = table["tissue"].unique().tolist()
     return [t for t in names if t not in SUMMARIES] + [t for t in SUMMARIES if t in names]
 
@@ -350,7 +285,7 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if np.isfinite(value) else "not defined"
 
 
-def _interval(row) -> str:
+def tell_interval(row) -> str:
     if np.isfinite(row.low) and np.isfinite(row.high):
         return f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]"
     return f"{row.mean:.3f}"

@@ -6,9 +6,10 @@ Tables come from `interpretation.kmer_flips`, `kmer_regions` and `expression_emb
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from genomelm_utils.figures.promoters import SEQUENTIAL
-from genomelm_utils.figures.style import OKABE_ITO
+from genomelm_utils.figures.style import DOUBLE_MM, OKABE_ITO, new_figure
 
 K_LOOKS = {
     1: (OKABE_ITO["sky"], "-"),
@@ -85,6 +86,14 @@ def describe_importance(table: pd.DataFrame, near_bp: int = 100) -> str:
     )
 
 
+def grid_of_regions(table: pd.DataFrame, n_top: int = 8) -> tuple[Figure, np.ndarray]:
+    """A figure for `plot_top_kmers`: a row of two axes per region of the table."""
+    n_regions = table["region"].nunique()
+    return new_figure(
+        n_regions, 2, width_mm=DOUBLE_MM, height_mm=12 + (12 + 3.4 * n_top) * n_regions
+    )
+
+
 def plot_top_kmers(table: pd.DataFrame, axes: np.ndarray, n_top: int = 8) -> np.ndarray:
     """The k-mers of each region that move predictions most when lost (left) or gained (right).
 
@@ -111,7 +120,9 @@ def plot_top_kmers(table: pd.DataFrame, axes: np.ndarray, n_top: int = 8) -> np.
             ax.set_yticks(y, part["kmer"], family="monospace")
             ax.set_ylim(-0.7, max(len(part), 1) - 0.3)
             ax.set_title(f"{side}, {region} bp")
-            ax.set_xlim(left=0)
+    top = (table["importance"] + table["se"].fillna(0)).groupby(table["region"]).max().max()
+    for ax in axes.flat:  # one scale: which region matters more is to be seen
+        ax.set_xlim(0, 1.05 * top)
     for ax in axes[-1]:
         ax.set_xlabel("mean |change of prediction|")
     return axes

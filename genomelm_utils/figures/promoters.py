@@ -19,6 +19,7 @@ BASE_LOOKS = {
 DIVERGING = "RdBu_r"  # blue to red through white: safe for the colour-blind
 SEQUENTIAL = "cividis"  # made for the colour-blind. Source: Nunez et al. 2018, PLoS One 13:e0199239
 RIDGE_BANDWIDTH = 0.5  # of Scott's rule. Source: FloraBERT's released `visualization.py`
+RIDGE_FLOOR = 0.1  # of ln(x + 1): about a tenth of a TPM; ours
 MAX_ANNOTATED = 12  # tissues up to which correlations are written into the fields
 
 
@@ -91,49 +92,63 @@ def describe_expression_quantiles(table: pd.DataFrame, unit: str = "TPM") -> str
     )
 
 
-def plot_expression_ridges(table: pd.DataFrame, ax: Axes, label: str = "ln(TPM + 1)") -> Axes:
+def plot_expression_ridges(
+    table: pd.DataFrame, ax: Axes, label: str = "ln(TPM + 1)", floor: float = RIDGE_FLOOR
+) -> Axes:
     """One smoothed distribution per tissue, above each other, each as high as the others.
 
     `table` of `expression_values`: tissue, value. Densities are Gaussian kernels of half the
-    bandwidth of Scott's rule; a tissue whose values do not vary is a line.
+    bandwidth of Scott's rule; a tissue whose values do not vary is a line. Values below `floor`
+    would dwarf all others where many genes are silent: they have no curve, and their share stands
+    at the left. The highest thousandth lies outside. Black: medians of all values, where drawn.
     """
     from matplotlib import colormaps
     from scipy.stats import gaussian_kde
 
     tissues = table["tissue"].unique()
-    low, high = table["value"].min(), table["value"].max()
+    shown = table[table["value"] >= floor]
+    low, high = (shown["value"].min(), shown["value"].quantile(0.999)) if len(shown) else (0, 1)
+    low = floor if len(shown) < len(table) else low
     x = np.linspace(low, high, 200)
-    curves = {}
-    for tissue, part in table.groupby("tissue"):
-        values = part["value"].to_numpy()
-        if len(values) > 1 and np.ptp(values) > 0:
-            scott = len(values) ** -0.2
-            curves[tissue] = gaussian_kde(values, RIDGE_BANDWIDTH * scott)(x)
     colours = colormaps[SEQUENTIAL](np.linspace(0.1, 0.9, len(tissues)))
     for i, tissue in enumerate(tissues):
         base = len(tissues) - 1 - i
-        if tissue in curves:
-            height = 1.6 * curves[tissue] / curves[tissue].max()  # neighbours overlap
+        whole = table.loc[table["tissue"] == tissue, "value"]
+        values = whole[whole >= floor].to_numpy()
+        if len(values) > 1 and np.ptp(values) > 0:
+            density = gaussian_kde(values, RIDGE_BANDWIDTH * len(values) ** -0.2)(x)
+            height = 1.6 * density / density.max()  # neighbours overlap
             ax.fill_between(
                 x, base, base + height, color=colours[i], lw=0, alpha=0.85, zorder=2 * i
             )
             ax.plot(x, base + height, color="white", lw=0.6, zorder=2 * i + 1)
-        median = table.loc[table["tissue"] == tissue, "value"].median()
-        ax.plot([median, median], [base, base + 0.25], color="black", lw=0.8, zorder=2 * i + 1)
+        if whole.median() >= low:
+            ends = [base, base + 0.25]
+            ax.plot([whole.median()] * 2, ends, color="black", lw=0.8, zorder=2 * i + 1)
+        if len(values) < len(whole):
+            ax.annotate(
+                f"{100 * (1 - len(values) / len(whole)):.0f} %", (0.01, base + 0.06),
+                xycoords=("axes fraction", "data"), fontsize=5, zorder=2 * len(tissues),
+            )  # fmt: skip
     ax.set_yticks(np.arange(len(tissues))[::-1], tissues)
     ax.tick_params(axis="y", length=0)
-    ax.set(xlabel=f"expression, {label}", ylim=(-0.1, len(tissues) + 1))
-    ax.margins(x=0)
+    below = f" (left: share below {floor:g})" if len(shown) < len(table) else ""
+    ax.set(xlabel=f"expression, {label}{below}", ylim=(-0.1, len(tissues) + 1))
+    # room for the shares
+    ax.set_xlim(low - (0.12 * (high - low) if below else 0), high)
     return ax
 
 
-def describe_expression_ridges(table: pd.DataFrame) -> str:
-    """A sentence: the tissues with the narrowest and the widest distribution."""
+def describe_expression_ridges(table: pd.DataFrame, floor: float = RIDGE_FLOOR) -> str:
+    """A sentence: the tissues with the narrowest and the widest distribution, and silent genes."""
     spread = table.groupby("tissue", sort=False)["value"].std()
     narrow, wide = spread.idxmin(), spread.idxmax()
+    silent = (table["value"] < floor).groupby(table["tissue"]).mean()
     return (
         f"{len(table):,} values in {len(spread)} tissues; their standard deviation is "
-        f"{spread[narrow]:.2f} in {narrow} and {spread[wide]:.2f} in {wide}. Black: medians."
+        f"{spread[narrow]:.2f} in {narrow} and {spread[wide]:.2f} in {wide}. "
+        f"{100 * silent.min():.0f} to {100 * silent.max():.0f} % of a tissue's values lie below "
+        f"{floor:g}. Black: medians."
     )
 
 
@@ -145,7 +160,7 @@ def plot_tissue_correlations(table: pd.DataFrame, ax: Axes) -> Axes:
     names = table["tissue_a"].unique()
     wide = table.pivot(index="tissue_a", columns="tissue_b", values="r").loc[names, names]
     image = ax.imshow(wide, cmap=DIVERGING, vmin=-1, vmax=1, aspect="equal")
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.8)
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.6)
     bar.set_label("correlation of expression")
     size = min(6.5, 110 / len(names))
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=size)

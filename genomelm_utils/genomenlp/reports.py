@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 
 from genomelm_utils.genomenlp.options import PROGRAM, add_out, add_seed, whole
-from genomelm_utils.genomenlp.rows import MODES, add_ignored, read_vocabulary
+from genomelm_utils.genomenlp.rows import MODES, add_ignored
 
 METRICS = ("f1", "auc", "accuracy", "precision", "recall", "macro_f1", "mcc", "auprc")
 EXAMPLES = {
@@ -109,20 +109,62 @@ def add_interpret(parser: argparse.ArgumentParser) -> None:
 
 def interpret(given: argparse.Namespace) -> list[str]:
     """Which tokens speak for the predicted class: a page per sequence, and tables."""
-    from dataclasses import replace
-
     from genomelm_utils.command_outputs import check_new_folder, describe_run
-    from genomelm_utils.interpretation.attribution import (
-        attribute,
-        summarise_tokens,
-        token_table,
+    from genomelm_utils.interpretation.attribution import attribute, attribute_as_released
+    from genomelm_utils.interpretation.attribution_html import (
+        file_names,
+        predicted_labels,
+        write_bedgraph,
+        write_page,
     )
-    from genomelm_utils.interpretation.attribution_page import render_page, write_pages
-    from genomelm_utils.tasks.sequence_models import load_sequence_model
+    from genomelm_utils.interpretation.explained_letters import as_letters
     from genomelm_utils.training.checkpoint import write_folder
 
     check_new_folder(given.out)
     to_pdf = _find_pdf() if given.pdf else None
+    model = _open_explained(given)
+    names, texts = _read_inputs(given.input)
+    for asked in (given.true_label, given.target):
+        _check_class(asked, model.outputs)
+    letters = as_letters(texts)
+    if given.layout == "reference":
+        found = attribute_as_released(model, letters)
+    else:
+        found = attribute(model, letters, target=given.target, scale="probability", baseline="pad")
+    predicted = predicted_labels(model.predict(letters), model.outputs, model.kind)
+    true = None if given.true_label is None else [given.true_label] * len(names)
+    with write_folder(given.out) as folder:
+        for i, name in enumerate(file_names(names)):
+            page = write_page(
+                folder / name, _only(found, i), names[i : i + 1], predicted.iloc[i : i + 1],
+                true and true[i : i + 1], names[i],
+            )  # fmt: skip
+            if to_pdf is not None:
+                to_pdf(page)
+        write_page(folder / "all_sequences.html", found, names, predicted, true, "All sequences")
+        tokens = found.tokens.assign(name=[names[s] for s in found.tokens["sequence"]])
+        tokens.to_csv(folder / "tokens.tsv", sep="\t", index=False)
+        found.table.assign(name=names).to_csv(folder / "sequences.tsv", sep="\t", index=False)
+        write_bedgraph(folder / "letters.bedgraph", found, ["_".join(n.split()) for n in names])
+        gap = float(found.table["gap"].abs().max())
+        found_out = {"n_sequences": len(names), "largest_gap": None if gap != gap else gap}
+        (folder / "interpret.json").write_text(describe_run(given, PROGRAM, **found_out))
+    counts = predicted["label"].value_counts()
+    told = ", ".join(f"{counts.get(name, 0)} {name}" for name in model.outputs)
+    lines = [f"{given.out}: {len(names)} sequences, predicted {told}"]
+    if given.layout == "corrected":
+        lines.append(f"scores sum to the difference from the baseline within {gap:.4f}")
+    return lines
+
+
+def _open_explained(given: argparse.Namespace):
+    """The model as attributions see it, under the names of classes that were asked for."""
+    from dataclasses import replace
+
+    from genomelm_utils.interpretation.explained_letters import LetterClassifier
+    from genomelm_utils.tasks.sequence_models import find_tokenizer, load_sequence_model
+    from genomelm_utils.tokenizers.seen_kmers import load_encoder
+
     model = load_sequence_model(given.model_path)
     if given.label_names:
         if len(given.label_names) != len(model.class_names):
@@ -131,32 +173,23 @@ def interpret(given: argparse.Namespace) -> list[str]:
                 f"{len(model.class_names)}: {', '.join(model.class_names)}"
             )
         model = replace(model, class_names=tuple(given.label_names))
-    names, texts = _read_inputs(given.input)
-    rows, vocabulary = _tokenise(given, texts)
-    true = None if given.true_label is None else [_class_of(given.true_label, model)] * len(rows)
-    target = None if given.target is None else _class_of(given.target, model)
-    found = attribute(model, rows, names, vocabulary, true=true, target=target, layout=given.layout)
-    with write_folder(given.out) as folder:
-        pages = write_pages(found, folder)
-        (folder / "all.html").write_text(render_page(found, "All sequences"), encoding="utf-8")
-        token_table(found, texts).to_csv(folder / "tokens.tsv", sep="\t", index=False)
-        _letters(found, texts).to_csv(
-            folder / "letters.bedgraph", sep="\t", index=False, header=False
-        )
-        summarise_tokens(found).to_csv(folder / "summary.tsv", sep="\t", index=False)
-        if to_pdf is not None:
-            for page in pages:
-                to_pdf(page)
-        largest = max(abs(one.delta) for one in found)
-        (folder / "interpret.json").write_text(
-            describe_run(given, PROGRAM, n_sequences=len(found), largest_delta=largest)
-        )
-    counts = [sum(one.predicted == c for one in found) for c in range(len(model.class_names))]
-    told = ", ".join(f"{n} {name}" for n, name in zip(counts, model.class_names, strict=True))
-    return [
-        f"{given.out}: {len(found)} sequences, predicted {told}",
-        f"scores of tokens sum to the difference from the baseline within {largest:.4f}",
-    ]
+    path = given.tokeniser_path or find_tokenizer(given.model_path)
+    if path is None:
+        raise FileNotFoundError(f"{given.model_path} has no tokenizer in it: give one with -t")
+    specials = "reference" if given.layout == "reference" else "as_trained"
+    return LetterClassifier(model, load_encoder(path), specials=specials)
+
+
+def _only(found, s: int):
+    """The attribution of one sequence."""
+    from dataclasses import replace
+
+    return replace(
+        found,
+        table=found.table.iloc[s : s + 1],
+        tokens=found.tokens[found.tokens["sequence"] == s].assign(sequence=0),
+        base=found.base[s : s + 1],
+    )
 
 
 def _read_inputs(inputs: list[str]) -> tuple[list[str], list[str]]:
@@ -169,7 +202,7 @@ def _read_inputs(inputs: list[str]) -> tuple[list[str], list[str]]:
             for window in LetterStream(one, case="upper"):
                 names.append(window.header)
                 texts.append(window.text)
-        elif one.isalpha():
+        elif one.isascii() and one.isalpha():
             names.append(f"{one[:16]}_{zlib.crc32(one.encode()):08x}")
             texts.append(one.upper())
         else:
@@ -177,47 +210,12 @@ def _read_inputs(inputs: list[str]) -> tuple[list[str], list[str]]:
     return names, texts
 
 
-def _tokenise(given: argparse.Namespace, texts: list[str]):
-    """Token ids of every text, and the vocabulary."""
-    import numpy as np
+def _check_class(name: str | None, known) -> None:
+    from genomelm_utils.sequences.fasta import suggest
 
-    from genomelm_utils.tasks.sequence_models import find_tokenizer
-    from genomelm_utils.tokenizers.seen_kmers import load_encoder
-
-    path = given.tokeniser_path or find_tokenizer(given.model_path)
-    if path is None:
-        raise FileNotFoundError(f"{given.model_path} has no tokenizer in it: give one with -t")
-    vocabulary, _ = read_vocabulary(path)
-    ids, offsets = load_encoder(path).encode(texts)
-    return np.split(ids, offsets[1:-1]), vocabulary
-
-
-def _class_of(name: str, model) -> int:
-    if name not in model.class_names:
-        from genomelm_utils.sequences.fasta import suggest
-
-        raise ValueError(
-            f"no class {name!r}{suggest(name, model.class_names)}, expected one of "
-            f"{', '.join(model.class_names)}"
-        )
-    return model.class_names.index(name)
-
-
-def _letters(found, texts: list[str]):
-    """Columns name, begin, end, score: a line per run of letters with one score (BedGraph)."""
-    import numpy as np
-    import pandas as pd
-
-    from genomelm_utils.interpretation.attribution import letter_scores, token_spans
-
-    rows = []
-    for one, text in zip(found, texts, strict=True):
-        scores = letter_scores(one.scores_T, token_spans(one.tokens, text), len(text))
-        begins = np.append(0, np.flatnonzero(np.diff(scores)) + 1)
-        ends = np.append(begins[1:], len(text))
-        name = "_".join(one.name.split())
-        rows += [(name, a, b, f"{scores[a]:.6g}") for a, b in zip(begins, ends, strict=True)]
-    return pd.DataFrame(rows, columns=["name", "begin", "end", "score"])
+    if name is not None and name not in known:
+        near = suggest(name, known)
+        raise ValueError(f"no class {name!r}{near}, expected one of {', '.join(known)}")
 
 
 def _find_pdf():

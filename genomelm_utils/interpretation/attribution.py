@@ -1,274 +1,354 @@
-"""Which tokens speak for the predicted class? Integrated gradients on the token embeddings.
+"""Which bases a trained model's output hangs on: one call for every method and every model.
 
-Scores of a sequence sum to the difference between what the model says of it and of a baseline of
-padding (completeness): that is checked for every sequence, and steps are doubled until it holds.
+`attribute(model, codes, method)` explains one number per sequence (the log odds of a class, or a
+value) and gives a score per token and per base. `model` is an `Explained`, made by
+`explained_tokens` or `explained_bases`.
 
-Switch `layout`, `corrected` or `reference`: the released code puts `<cls>` and `<sep>` around the
-sequence, which the network was never trained with, so that its probabilities differ from those of
-the evaluation; corrected reads the rows as in training.
+integrated_gradients  sums to the difference from the baseline (Sundararajan 2017, arXiv:1703.01365)
+deeplift              rescale rule, sums likewise, where the network allows it (Shrikumar 2017,
+                      arXiv:1704.02685); refused where it does not sum up
+saliency              |gradient| (Simonyan 2014, arXiv:1312.6034): a size without a sign
+occlusion             what is lost where tokens are replaced by the baseline (Zeiler 2014,
+                      arXiv:1311.2901); bases by N for a black box
+mutagenesis           what is lost when a base is replaced by another, mean of three: per base
 
-Shapes: S sequences, W windows of one, L ids, T tokens of one, D width, C classes.
+The first four are captum's. Scores are signed towards the explained output, but for saliency.
+
+Shapes: S sequences, R rows, B rows of a batch, L positions, D width, C outputs.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from genomelm_utils.models.sequence_classifier import classify_tokens
-from genomelm_utils.tasks.id_windows import IdWindows, make_windows
-from genomelm_utils.tasks.sequence_models import SequenceModel, make_layout
+from genomelm_utils.interpretation.captum_methods import (
+    ScoredRows,
+    check_deeplift,
+    integrate,
+    run_method,
+)
+from genomelm_utils.interpretation.explained import (
+    BASELINES,
+    Explained,
+    Inputs,
+    Rows,
+    pick_scale,
+    pick_targets,
+    ready,
+    score_table,
+    spread_to_bases,
+)
+from genomelm_utils.interpretation.mutagenesis import mutagenesis_scores, occlude_bases
+from genomelm_utils.sequences.alphabet import N_BASES
+from genomelm_utils.sequences.shuffle import shuffle_dinucleotides
+from genomelm_utils.tasks.windows import Codes, batch_by_length
+from genomelm_utils.training.device import choose_device
 
 logger = logging.getLogger(__name__)
 
-N_STEPS = 50  # Source: captum's default, which the released code uses
-MAX_STEPS = 800
-TOLERANCE = 0.01  # of a probability: how far scores may be from completeness
-BATCH_ROWS = 64  # windows x steps at a time
-SPACE = "▁"
-LAYOUTS = ("corrected", "reference")
+METHODS = ("integrated_gradients", "deeplift", "saliency", "occlusion", "mutagenesis")
+COMPLETE = ("integrated_gradients", "deeplift")  # sum to the difference from the baseline
+STEPS = 50  # Source: genomeNLP's `interpret`, captum's default
+N_SHUFFLES = 10  # Source: DeepLIFT's genomics tutorial uses 10 shuffled references a sequence
+TOKENS_PER_BATCH = 1024  # positions of a batch; integrated gradients holds `steps` times as many
+TOKEN_COLUMNS = ("sequence", "row", "position", "token", "start", "end", "score")
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """Scores of one sequence.
+    """Scores of one method.
 
-    name, tokens (text): of it. scores_T: what each token adds to the probability of class `target`
-    (sums to `value` - `baseline`, but for `delta`). probs_C: of the classes. predicted: the class
-    with the largest. true: the class if it is known. n_steps: of the integration.
+    table: one row per sequence: sequence, target, output, value (what is explained), baseline_value
+    (at the baseline; NaN for methods without one), total (sum of the scores), gap (total less the
+    difference of the two values: 0 where a method is complete). tokens: one row per token:
+    sequence, row, position, token, start, end, score; special tokens have start = end. base:
+    float64 [L] of every sequence, in which each token's score is spread over its bases.
     """
 
-    name: str
-    tokens: tuple[str, ...]
-    scores_T: np.ndarray
-    probs_C: np.ndarray
-    class_names: tuple[str, ...]
-    target: int
-    value: float
-    baseline: float
-    delta: float
-    n_steps: int
-    true: int | None = None
+    method: str
+    scale: str
+    baseline: str
+    table: pd.DataFrame
+    tokens: pd.DataFrame
+    base: list[np.ndarray]
 
-    @property
-    def predicted(self) -> int:
-        """The class with the largest probability."""
-        return int(self.probs_C.argmax())
+    def normalise(self) -> "Attribution":
+        """The same with each sequence's token scores divided by their L2 norm, as genomeNLP shows.
 
-    @property
-    def shown_T(self) -> np.ndarray:
-        """Scores over their Euclidean norm, for colours; Source: transformers-interpret."""
-        norm = float(np.linalg.norm(self.scores_T))
-        return self.scores_T / norm if norm > 0 else self.scores_T
+        Completeness is lost: `gap` is NaN.
+        """
+        squares = self.tokens["score"].pow(2).groupby(self.tokens["sequence"]).transform("sum")
+        norm_N = np.sqrt(squares).replace(0, 1)
+        norm_S = norm_N.groupby(self.tokens["sequence"]).first()
+        norm_S = norm_S.reindex(range(len(self.base)), fill_value=1.0).to_numpy()
+        return replace(
+            self,
+            tokens=self.tokens.assign(score=self.tokens["score"] / norm_N),
+            table=self.table.assign(total=self.table["total"] / norm_S, gap=np.nan),
+            base=[one / norm for one, norm in zip(self.base, norm_S, strict=True)],
+        )
 
 
 def attribute(
-    model: SequenceModel,
-    rows: Sequence[np.ndarray],
-    names: Sequence[str],
-    vocabulary: Sequence[str],
+    model: Explained,
+    codes: Codes,
+    method: str = "integrated_gradients",
     *,
-    true: Sequence[int] | None = None,
-    target: int | None = None,
-    layout: str = "corrected",
-    n_steps: int = N_STEPS,
-) -> list[Attribution]:
-    """Attributions of rows of token ids, one by one.
-
-    vocabulary: the tokens as text, by id. true: classes, where known. target: the class whose
-    probability is explained, by default the predicted one. The baseline has `<pad>` in place of
-    every token, with the same attention and positions. A row that is read in several windows gets
-    the sum of what its windows say.
-
-    Scores that miss completeness by more than 0.01 are computed again with twice the steps, up to
-    800; what is left is in `delta` and in the log.
-    Source: Sundararajan, Taly and Yan 2017 (ICML); captum's LayerIntegratedGradients.
-    """
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout is {layout!r}, expected one of {', '.join(LAYOUTS)}")
-    if len(rows) != len(names) or (true is not None and len(true) != len(rows)):
-        raise ValueError(f"{len(names)} names for {len(rows)} rows, expected one each")
-    asked = model.pooling if layout == "corrected" else "cls"
-    shape = make_layout(model.model, model.tokens, asked)
-    home = model.model.training
-    model.model.eval()
-    found = []
-    try:
-        for i, row in enumerate(rows):
-            windows = make_windows([row], shape, model.long)
-            found.append(
-                _attribute_row(
-                    model, windows, names[i], vocabulary, target, n_steps,
-                    None if true is None else int(true[i]),
-                )
-            )  # fmt: skip
-    finally:
-        model.model.train(home)
-    return found
-
-
-def _attribute_row(
-    model: SequenceModel,
-    windows: IdWindows,
-    name: str,
-    vocabulary: Sequence[str],
-    target: int | None,
-    n_steps: int,
-    true: int | None,
+    target: str | int | Sequence[int] | None = None,
+    scale: str | None = None,
+    baseline: str = "mean",
+    steps: int = STEPS,
+    window: int | None = None,
+    n_shuffles: int = N_SHUFFLES,
+    seed: int = 0,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
 ) -> Attribution:
-    batch = windows.pad(np.arange(len(windows.length_W)))
-    ids_WL, mask_WL = batch["input_ids"], batch["attention_mask"]
-    inside_WL, place_WL = _token_places(windows, ids_WL.shape[1])
-    base_WL = ids_WL.masked_fill(torch.from_numpy(inside_WL), model.tokens.pad_id)
-    device = next(model.model.parameters()).device
-    ids_WL, base_WL, mask_WL = (t.to(device) for t in (ids_WL, base_WL, mask_WL))
+    """Scores of every token and base of these sequences.
 
-    def probs(some_ids_WL: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """[steps, C]: softmax of the mean logits over the windows of every step."""
-        logits = classify_tokens(model.model, some_ids_WL, mask, model.pooling)
-        return logits.unflatten(0, (-1, len(ids_WL))).mean(1).softmax(-1)
+    codes: uint8 [S, L] or a list of uint8 [L]. method: one of `METHODS`. target: what is explained,
+    see `pick_targets`. scale: see `explained.SCALES`. baseline: see `Explained.inputs`; 'shuffle'
+    takes `n_shuffles` dinucleotide shuffles of each sequence (`seed`) and averages, for models with
+    a position per base. steps: of integrated gradients (Gauss-Legendre); sequences whose sum misses
+    the difference are run again with 4 and 16 times as many. window: positions (bases,
+    for a black box) that occlusion takes away at a time, by default the model's.
 
-    with torch.no_grad():
-        probs_C = probs(ids_WL, mask_WL)[0].double().cpu().numpy()
-        chosen = int(probs_C.argmax()) if target is None else target
-        if not 0 <= chosen < len(probs_C):
-            raise ValueError(f"target is {target}, expected a class from 0 to {len(probs_C) - 1}")
-        baseline = float(probs(base_WL, mask_WL)[0, chosen])
-    value = float(probs_C[chosen])
-    while True:
-        scores_WL = _integrate(model, probs, ids_WL, base_WL, mask_WL, chosen, n_steps)
-        scores_T = np.zeros(int(place_WL.max()) + 1)
-        np.add.at(scores_T, place_WL[inside_WL], scores_WL[inside_WL])
-        delta = float(scores_WL.sum() - (value - baseline))
-        if abs(delta) <= TOLERANCE or 2 * n_steps > MAX_STEPS:
-            break
-        n_steps *= 2
-    if abs(delta) > TOLERANCE:
-        logger.warning("%s: scores miss completeness by %.3f after %d steps", name, delta, n_steps)
-    tokens = tuple(vocabulary[i] for i in windows.ids_T[: len(scores_T)].tolist())
-    return Attribution(
-        name, tokens, scores_T, probs_C, model.class_names, chosen, value, baseline, delta,
-        n_steps, true,
-    )  # fmt: skip
+    A sequence longer than the model's positions is read in windows, as in use; explained is then
+    the mean of the windows (for two classes exactly the log odds of the prediction).
 
-
-def _integrate(model, probs, ids_WL, base_WL, mask_WL, target: int, n_steps: int) -> np.ndarray:
-    """float64 [W, L]: gradients integrated from baseline to input, summed over the width."""
-    from captum.attr import LayerIntegratedGradients
-
-    def forward(some_ids_WL: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return probs(some_ids_WL, mask)[:, target]
-
-    # captum repeats the windows step after step, so that each step holds them all
-    explain = LayerIntegratedGradients(forward, model.model.get_input_embeddings())
-    found_WLD = explain.attribute(
-        ids_WL,
-        baselines=base_WL,
-        additional_forward_args=(mask_WL,),
-        n_steps=n_steps,
-        internal_batch_size=max(len(ids_WL), BATCH_ROWS),
-    )
-    return found_WLD.sum(-1).double().detach().cpu().numpy()
-
-
-def _token_places(windows: IdWindows, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which cells [W, L] are tokens of the sequence, and which token each of them is."""
-    shift = int(windows.layout.before is not None)
-    column_L = np.arange(width) - shift
-    inside_WL = (column_L >= 0) & (column_L < windows.length_W[:, None])
-    return inside_WL, np.where(inside_WL, windows.begin_W[:, None] + column_L, -1)
-
-
-# --- tokens to letters -------------------------------------------------------------------------
-
-
-def token_spans(tokens: Sequence[str], sequence: str) -> np.ndarray:
-    """Begin and end of every token in its sequence, int64 [T, 2], 0-based half-open.
-
-    tokens: in order, end to end (unigram) or overlapping by all but one letter (k-mers); the mark
-    of the first is no letter. `<unk>` takes the letters up to the next known token.
-
-    Raises: ValueError for tokens that are not of this sequence.
+    Raises: ValueError for options out of range; for DeepLIFT on a network whose products or
+        attention its rule does not cover; for gradients of a network that lets none through.
     """
-    words = [token.lstrip(SPACE) for token in tokens]
-    size = len(words[0]) if words else 0
-    marked = any(token.startswith(SPACE) for token in tokens)
-    if not marked and len(words) > 1 and size > 1 and len(sequence) == len(words) + size - 1:
-        spans = np.array([(i, i + size) for i in range(len(words))])
-        if all(w in ("<unk>", sequence[a:b]) for w, (a, b) in zip(words, spans, strict=True)):
-            return spans
-    spans, at = [], 0
-    for i, word in enumerate(words):
-        if word == "<unk>":
-            known = next((w for w in words[i + 1 :] if w and w != "<unk>"), None)
-            end = len(sequence) if known is None else sequence.find(known, at)
-        else:
-            end = at + len(word) if sequence.startswith(word, at) else -1
-        if end < at:
+    _check(codes, method, baseline, steps, n_shuffles)
+    scale = pick_scale(model, scale)
+    outputs_SC = model.predict(codes)
+    target_S = pick_targets(model, outputs_SC, target)
+    if method == "mutagenesis" or (method == "occlusion" and model.module is None):
+        return _by_prediction(model, codes, method, outputs_SC, target_S, scale, window or 1)
+    rows = model.rows(codes)
+    if baseline == "shuffle":
+        found = _over_shuffles(
+            model, codes, rows, method, target_S, scale, steps, window, n_shuffles, seed,
+            tokens_per_batch,
+        )  # fmt: skip
+    else:
+        found = _score_rows(
+            model, rows, rows, method, target_S, scale, baseline, steps, window, tokens_per_batch
+        )
+    return _assemble(model, rows, found, method, scale, baseline, target_S)
+
+
+def attribute_as_released(model: Explained, codes: Codes) -> Attribution:
+    """genomeNLP's computation: the probability of the predicted class, against a row of padding, 50
+    steps, token scores divided by their L2 norm.
+
+    With `TokenClassifier(..., specials="reference")` also its two tokens that the model was never
+    trained on. The released page then shows the predicted label as the true one; ours does not.
+    Source: transformers-interpret 0.8.1, `SequenceClassificationExplainer`, as genomeNLP calls it.
+    """
+    return attribute(model, codes, scale="probability", baseline="pad", steps=STEPS).normalise()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """scores: [positions] of each row. value_R, baseline_R: what is explained, at both ends."""
+
+    scores: list[np.ndarray]
+    value_R: np.ndarray
+    baseline_R: np.ndarray
+
+
+def _score_rows(
+    model: Explained,
+    rows: Rows,
+    baseline_rows: Rows,
+    method: str,
+    target_S: np.ndarray,
+    scale: str,
+    baseline: str,
+    steps: int,
+    window: int | None,
+    tokens_per_batch: int,
+) -> _Found:
+    """Scores of all rows; `baseline_rows` are `rows`, or as many rows of shuffled sequences."""
+    scores: list[np.ndarray] = [np.empty(0)] * len(rows)
+    value_R, baseline_R = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    place, _ = choose_device()
+    if place.type == "mps":  # captum computes in float64, which Apple's GPU has not
+        place = torch.device("cpu")
+    scored = ScoredRows(model, scale)
+    with ready(model.module, place):
+        for chosen_B in batch_by_length(rows.length_R, tokens_per_batch):
+            batch = _to(model.inputs(rows, chosen_B, baseline), place)
+            if baseline_rows is not rows:
+                other = _to(model.inputs(baseline_rows, chosen_B, baseline), place)
+                if other.x_BLD.shape != batch.x_BLD.shape:
+                    raise ValueError(
+                        "a shuffled sequence has other tokens than the sequence itself, so they do "
+                        "not line up; take another baseline for this tokenizer"
+                    )
+                batch = replace(batch, baseline_BLD=other.x_BLD)
+            targets_B = torch.from_numpy(target_S[rows.sequence_R[chosen_B]]).to(place)
+            extras = (targets_B, *batch.extras)
+            with torch.no_grad():
+                value_R[chosen_B] = scored(batch.x_BLD, *extras).double().cpu().numpy()
+                if method != "saliency":
+                    start_B = scored(batch.baseline_BLD, *extras)
+                    baseline_R[chosen_B] = start_B.double().cpu().numpy()
+            window = window or model.occlusion_window
+            ends_B2 = np.stack([value_R[chosen_B], baseline_R[chosen_B]], axis=1)
+            if method == "integrated_gradients":
+                found_BL = integrate(scored, batch, extras, ends_B2, steps)
+            else:
+                found_BL = run_method(method, scored, batch, extras, steps, window)
+            if method == "deeplift":
+                check_deeplift(found_BL, ends_B2[:, 0] - ends_B2[:, 1], model)
+            for row, first, score_L in zip(chosen_B, batch.first_B, found_BL, strict=True):
+                scores[row] = score_L[first : first + rows.length_R[row]]
+    return _Found(scores, value_R, baseline_R)
+
+
+def _over_shuffles(
+    model, codes, rows, method, target_S, scale, steps, window, n_shuffles, seed, budget
+) -> _Found:
+    """The mean over baselines that are shuffles of each sequence itself."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n_shuffles):
+        shuffled = [_shuffle(np.asarray(one), rng) for one in codes]
+        others = model.rows(shuffled)
+        if not np.array_equal(others.length_R, rows.length_R):
             raise ValueError(
-                f"token {i} ({tokens[i]!r}) is not at letter {at} of the sequence "
-                f"({sequence[at : at + 12]!r}...): tokens and sequence are of two rows"
+                "baseline 'shuffle' needs a position per base (k-mers, one-hot codes): shuffled "
+                "sequences have another number of tokens here; take 'mean', 'pad' or 'mask'"
             )
-        spans.append((at, end))
-        at = end
-    if at != len(sequence):
-        raise ValueError(f"tokens cover {at} of {len(sequence)} letters of the sequence")
-    return np.array(spans, dtype=np.int64).reshape(-1, 2)
-
-
-def letter_scores(scores_T: np.ndarray, spans_T2: np.ndarray, n_letters: int) -> np.ndarray:
-    """Scores of letters, float64 [n_letters]: each token's score in equal parts; sums are kept.
-
-    A token without letters (the mark `▁` alone) gives its score to the letter behind it.
-    """
-    begin_T = spans_T2[:, 0]
-    end_T = np.minimum(np.maximum(spans_T2[:, 1], begin_T + 1), n_letters)
-    part_T = scores_T / np.maximum(end_T - begin_T, 1)
-    steps = np.zeros(n_letters + 1)
-    np.add.at(steps, begin_T, part_T)
-    np.add.at(steps, end_T, -part_T)
-    return np.cumsum(steps)[:n_letters]
-
-
-def token_table(found: Sequence[Attribution], sequences: Sequence[str]) -> pd.DataFrame:
-    """A row per token: name, position, begin, end (0-based half-open), token, score, shown."""
-    parts = []
-    for one, sequence in zip(found, sequences, strict=True):
-        spans = token_spans(one.tokens, sequence)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "name": one.name,
-                    "position": np.arange(len(one.tokens)),
-                    "begin": spans[:, 0],
-                    "end": spans[:, 1],
-                    "token": one.tokens,
-                    "score": one.scores_T,
-                    "shown": one.shown_T,
-                }
+        found.append(
+            _score_rows(
+                model, rows, others, method, target_S, scale, "shuffle", steps, window, budget
             )
         )
-    return pd.concat(parts, ignore_index=True)
+    scores = [np.mean(same, axis=0) for same in zip(*(one.scores for one in found), strict=True)]
+    return _Found(scores, found[0].value_R, np.mean([one.baseline_R for one in found], axis=0))
 
 
-def summarise_tokens(found: Sequence[Attribution], min_count: int = 1) -> pd.DataFrame:
-    """Columns class, token, n, mean_score, sd: tokens by their mean score for the class explained.
+def _shuffle(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A dinucleotide shuffle; ambiguous bases stay where they are."""
+    if (codes >= N_BASES).any():
+        shuffled = codes.copy()
+        definite = codes < N_BASES
+        shuffled[definite] = rng.permutation(codes[definite])
+        return shuffled
+    return shuffle_dinucleotides(codes[None], rng)[0]
 
-    The strongest first; the mark of the first token is passed over.
-    """
-    rows = [
-        (one.class_names[one.target], token.lstrip(SPACE), score)
-        for one in found
-        for token, score in zip(one.tokens, one.scores_T, strict=True)
-    ]
-    table = pd.DataFrame(rows, columns=["class", "token", "score"])
-    table = table.groupby(["class", "token"], as_index=False)["score"].agg(
-        n="size", mean_score="mean", sd="std"
+
+def _assemble(
+    model: Explained,
+    rows: Rows,
+    found: _Found,
+    method: str,
+    scale: str,
+    baseline: str,
+    target_S: np.ndarray,
+) -> Attribution:
+    """Rows of a sequence averaged, tokens named, scores spread over bases."""
+    n = len(rows.lengths_S)
+    weight_R = rows.weight_R
+    base = [np.zeros(length) for length in rows.lengths_S]
+    weighted = [score * weight for score, weight in zip(found.scores, weight_R, strict=True)]
+    for row, score_L in enumerate(weighted):
+        s = rows.sequence_R[row]
+        base[s] += spread_to_bases(score_L, rows.spans[row], rows.lengths_S[s])
+    totals_R = np.array([score.sum() for score in weighted])
+    summed = {
+        name: np.bincount(rows.sequence_R, weights=values, minlength=n)
+        for name, values in (
+            ("value", found.value_R * weight_R),
+            ("baseline_value", found.baseline_R * weight_R),
+            ("total", totals_R),
+        )
+    }
+    table = _table(model, target_S, **summed)
+    positions = [np.arange(length) for length in rows.length_R]
+    spans_N2 = np.concatenate(rows.spans)
+    tokens = pd.DataFrame(
+        {
+            "sequence": np.repeat(rows.sequence_R, rows.length_R),
+            "row": np.repeat(np.arange(len(rows)), rows.length_R),
+            "position": np.concatenate(positions),
+            "token": [text for texts in rows.texts for text in texts],
+            "start": spans_N2[:, 0],
+            "end": spans_N2[:, 1],
+            "score": np.concatenate(weighted),
+        }
     )
-    table = table[(table["n"] >= min_count) & (table["token"] != "")]
-    return table.sort_values(
-        ["class", "mean_score", "token"], ascending=[True, False, True], ignore_index=True
+    kept = "none" if method == "saliency" else baseline
+    return Attribution(method, scale, kept, table, tokens[list(TOKEN_COLUMNS)], base)
+
+
+def _by_prediction(
+    model: Explained,
+    codes: Codes,
+    method: str,
+    outputs_SC: np.ndarray,
+    target_S: np.ndarray,
+    scale: str,
+    window: int,
+) -> Attribution:
+    """Methods that only predict changed sequences; tokens are single bases."""
+    if method == "mutagenesis":
+        base = mutagenesis_scores(model, codes, target_S, scale)
+    else:
+        base = occlude_bases(model, codes, target_S, scale, window)
+    values = score_table(outputs_SC, target_S, scale)
+    totals = np.array([np.nansum(one) for one in base])
+    table = _table(model, target_S, values, np.full(len(base), np.nan), totals)
+    lengths = [len(one) for one in base]
+    start_N = np.concatenate([np.arange(length) for length in lengths])
+    letters = np.array(list("ACGTRYSWKMBDHVN"))
+    flat = np.concatenate([np.asarray(one) for one in codes])
+    tokens = pd.DataFrame(
+        {
+            "sequence": np.repeat(np.arange(len(base)), lengths),
+            "row": np.repeat(np.arange(len(base)), lengths),
+            "position": start_N,
+            "token": letters[flat],
+            "start": start_N,
+            "end": start_N + 1,
+            "score": np.concatenate(base),
+        }
     )
+    rule = "other bases" if method == "mutagenesis" else "N"
+    return Attribution(method, scale, rule, table, tokens[list(TOKEN_COLUMNS)], base)
+
+
+def _table(model: Explained, target_S, value, baseline_value, total) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "sequence": np.arange(len(target_S)),
+            "target": target_S,
+            "output": [model.outputs[t] for t in target_S],
+            "value": value,
+            "baseline_value": baseline_value,
+            "total": total,
+            "gap": total - (value - baseline_value),
+        }
+    )
+
+
+def _to(batch: Inputs, place: torch.device) -> Inputs:
+    moved: list[Any] = [one.to(place) for one in (batch.x_BLD, batch.baseline_BLD, batch.read_BL)]
+    return Inputs(*moved, batch.first_B, tuple(one.to(place) for one in batch.extras))
+
+
+def _check(codes: Codes, method: str, baseline: str, steps: int, n_shuffles: int) -> None:
+    for name, value, known in (("method", method, METHODS), ("baseline", baseline, BASELINES)):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+    if steps < 1 or n_shuffles < 1:
+        raise ValueError(f"steps is {steps}, n_shuffles {n_shuffles}, expected at least 1 of each")
+    if not len(codes):
+        raise ValueError("no sequences, expected at least one")

@@ -53,7 +53,7 @@ ALIBI_PRESETS: dict[str, dict[str, int]] = {
     "pico": {
         "num_hidden_layers": 1,
         "hidden_size": 64,
-        "num_attention_heads": 2,
+        "num_attention_heads": 1,
         "intermediate_size": 128,
     },
 }

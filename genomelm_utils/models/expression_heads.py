@@ -177,20 +177,33 @@ class ExpressionModel(PreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
         distance_bp: torch.Tensor | None = None,
+        hidden_BLD: torch.Tensor | None = None,
     ) -> ExpressionOutput:
         """Outputs of B rows of ids.
 
         input_ids, attention_mask (1 = token), position_ids: int64 [B, L]. Without a mask all ids
         but `pad_id` are tokens (the released head fails). distance_bp: int [B, L], offset of each
         token's last base from the TSS, -1 for the base beside it; special tokens may hold
-        anything. The caller's mask is left as it was, unless `mask_rule` is 'reference'.
+        anything. hidden_BLD: what `encode` gave for these rows, which saves the encoder. The
+        caller's mask is left as it was, unless `mask_rule` is 'reference'.
         """
         if attention_mask is None:
             attention_mask = (input_ids != self.config.pad_id).long()
+        if hidden_BLD is None:
+            hidden_BLD = self.encode(input_ids, attention_mask, position_ids)
+        kept_BL = self.pooled_tokens(input_ids, attention_mask)
+        return self.head(self.pool(hidden_BLD, kept_BL, distance_bp))
+
+    def encode(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        position_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Last hidden states [B, L, D] of the encoder."""
         places = {} if position_ids is None else {"position_ids": position_ids}
         output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **places)
-        kept_BL = self.pooled_tokens(input_ids, attention_mask)
-        return self.head(self.pool(output.last_hidden_state, kept_BL, distance_bp))
+        return output.last_hidden_state
 
     def pooled_tokens(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
         """bool [B, L]: tokens that are pooled, all but padding and special ones."""

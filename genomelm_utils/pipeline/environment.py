@@ -17,7 +17,7 @@ PACKAGES = (
 )
 #: Programs that some stages use when they are installed: what for, and how to get them.
 TOOLS = {
-    "R": ("motif discovery with rGADEM", "apt-get install r-base-core, or environment.yml (conda)"),
+    "R": ("motif discovery with rGADEM", "make r, or environment.yml (conda)"),
     "mmseqs": ("splits by sequence cluster", "apt-get install mmseqs2"),
     "cd-hit-est": ("splits by sequence cluster", "apt-get install cd-hit"),
     "sbatch": ("running stages on a cluster", "only on a SLURM cluster"),
@@ -71,14 +71,12 @@ def check_device(require_gpu: bool) -> dict[str, str]:
 
 def check_rgadem() -> dict[str, str]:
     """Whether rpy2 finds an R that has rGADEM; optional."""
-    try:
-        import rpy2.robjects.packages as packages
+    from genomelm_utils.motifs.rgadem import MissingR, package_version
 
-        found = bool(packages.isinstalled("rGADEM"))
-    # rpy2 raises ImportError without rpy2, ValueError without R, OSError for a broken libR.
-    except (ImportError, ValueError, OSError) as error:
-        return row("rGADEM", None, f"no ({type(error).__name__})", "environment.yml (conda)")
-    return row("rGADEM", found or None, "installed" if found else "no", "environment.yml (conda)")
+    try:
+        return row("rGADEM", True, package_version("rGADEM"))
+    except MissingR as error:
+        return row("rGADEM", None, f"no ({error.what} is missing)", error.command)
 
 
 def check_data() -> dict[str, str]:

@@ -17,6 +17,7 @@ from genomelm_utils.pipeline.profile import (
     load_profile,
     match_runs,
     match_stage,
+    match_stages,
 )
 from genomelm_utils.pipeline.receipts import Identity, Receipt, load_receipt, missing_outputs
 from genomelm_utils.pipeline.work import recover_unlocked
@@ -245,12 +246,15 @@ def _select(graph: Graph, only: list[str], from_stage: str, until: str) -> set[s
 
 
 def _match(graph: Graph, text: str, option: str) -> list[str]:
-    """The runs that `05`, `fewshot`, `05_fewshot` or `05/run` means."""
+    """The runs that `05`, `fewshot`, `05_fewshot`, `05/run` or, of several stages, `13` means."""
     stages = list(graph.profile.runs)
     stage_text, _, run = text.partition("/")
-    stage = match_stage(stage_text, stages, f"{option} {text}")
-    runs = match_runs([run or "*"], list(graph.profile.runs[stage]), f"{option} {text}")
-    return [f"{stage}/{name}" for name in runs]
+    where = f"{option} {text}"
+    if not run:
+        found = match_stages(stage_text, stages, where)
+        return [f"{stage}/{name}" for stage in found for name in graph.profile.runs[stage]]
+    stage = match_stage(stage_text, stages, where)
+    return [f"{stage}/{name}" for name in match_runs([run], list(graph.profile.runs[stage]), where)]
 
 
 # --- planning ------------------------------------------------------------------------------

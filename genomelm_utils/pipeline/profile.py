@@ -258,24 +258,35 @@ def _parse_overrides(texts: tuple[str, ...], schemas: dict[str, Schema]) -> dict
     return found
 
 
-def match_stage(text: str, stages: list[str], where: str) -> str:
-    """The stage meant by `05_fewshot`, `05`, `5` or `fewshot`.
+def match_stages(text: str, stages: list[str], where: str) -> list[str]:
+    """The stages meant by `05_fewshot`, `05`, `5` or `fewshot`; several by `13` or `figures`.
 
-    Raises ValueError naming the stages there are, for none and for more than one.
+    Raises ValueError naming the stages there are, when it means none.
     """
     number = text.zfill(2) if text.isdigit() else ""
-    found = [
-        stage
-        for stage in stages
-        if text == stage or text == stage.partition("_")[2] or stage.partition("_")[0] == number
+    exact = [s for s in stages if text in (s, s.partition("_")[2])]
+    group = [
+        s
+        for s in stages
+        if s.startswith(f"{number}_") or s.partition("_")[2].startswith(f"{text}_")
     ]
-    if len(found) == 1:
-        return found[0]
+    if found := exact or group:
+        return found
     names = [*stages, *(stage.partition("_")[2] for stage in stages)]
-    problem = "means several stages" if found else "is not a stage of this profile"
     raise ValueError(
-        f"{where}: {text} {problem}, expected one of {', '.join(stages)}{nearest(text, names)}"
+        f"{where}: {text} is not a stage of this profile, expected one of {', '.join(stages)}"
+        f"{nearest(text, names)}"
     )
+
+
+def match_stage(text: str, stages: list[str], where: str) -> str:
+    """The one stage that `match_stages` finds. Raises ValueError for none and for several."""
+    found = match_stages(text, stages, where)
+    if len(found) > 1:
+        raise ValueError(
+            f"{where}: {text} means several stages, expected one of {', '.join(found)}"
+        )
+    return found[0]
 
 
 def match_runs(names: list[str], runs: list[str], where: str) -> list[str]:

@@ -17,7 +17,6 @@ from genomelm_utils import paths
 from genomelm_utils.pipeline.params import notebook_title
 from genomelm_utils.pipeline.report_graph import SYMBOLS, RunMark, StageBox, draw_graph
 from genomelm_utils.pipeline.report_site import (
-    FIGURE_STAGE,
     collect_figures,
     collect_provenance,
     collect_tables,
@@ -31,6 +30,7 @@ from genomelm_utils.pipeline.survey import RunView, survey_runs
 
 TEMPLATES = Path(__file__).with_name("templates")
 PACKAGE = "genomelm"
+FIGURE_STAGES = "13_figures"  # names of stages that draw a paper's figures begin so
 
 
 def build_report(profile: str) -> Path:
@@ -136,7 +136,7 @@ def _index_context(views: Sequence[RunView], site: Path, description: str) -> di
     used = {parent for above in parents.values() for parent in above}
     sinks = [stage for stage, above in parents.items() if above and stage not in used]
     figures = {view.id: collect_figures(view, site) for view in views}
-    stages = dict.fromkeys(view.stage for view in views if view.stage != FIGURE_STAGE)
+    stages = dict.fromkeys(view.stage for view in views if not view.stage.startswith(FIGURE_STAGES))
     galleries = [
         (stage, [figure for v in views if v.stage == stage for figure in figures[v.id]])
         for stage in stages
@@ -149,7 +149,7 @@ def _index_context(views: Sequence[RunView], site: Path, description: str) -> di
         "runs": _status_rows(views),
         "reasons": any(view.reason for view in views),
         "titles": {stage: _stage_title(stage) for stage in parents},
-        "figures": [f for v in views if v.stage == FIGURE_STAGE for f in figures[v.id]],
+        "figures": [f for v in views if v.stage.startswith(FIGURE_STAGES) for f in figures[v.id]],
         "galleries": [(stage, shown) for stage, shown in galleries if shown],
         "tables": _mark_html(collect_tables(views, site, sinks)),
         "provenance": collect_provenance(views),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
 
-BOX_PX, GAP_PX, ROW_PX, HEAD_PX, PAD_PX = 184, 56, 22, 32, 8
+BOX_PX, GAP_PX, ROW_PX, HEAD_PX, PAD_PX = 206, 40, 22, 32, 8
 SPACE_PX, LANE_PX, MARGIN_PX = 22, 14, 10
 RUNS_SHOWN = 10
 # A wide graph shrinks to the page down to this scale, then it scrolls.

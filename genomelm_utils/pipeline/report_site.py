@@ -30,7 +30,6 @@ COPIED = (
 LARGEST_COPY_BYTES = 20 * 2**20
 # Tables of one stage's runs are joined into one when all are at most this long.
 JOINED_ROWS = 40
-FIGURE_STAGE = "13_figures"
 
 
 def copy_results(view: RunView, site: Path) -> None:

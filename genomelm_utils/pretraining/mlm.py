@@ -179,6 +179,26 @@ class Pretrained:
     final: Path
 
 
+#: GeneMask's, for `training.loop.fit`: 25 accumulated, 10,000 steps of which 500 warm up to 8e-4
+#: and the rest fall linearly to 0, AdamW 0.9/0.98, eps 1e-6, decay 0.01, clip 1.0, seed 42,
+#: evaluation every 500 steps, saving every 1,000. Source: Roy et al. 2023 (arXiv:2307.15933),
+#: released pretraining script.
+GENEMASK_FIT = {
+    "steps": 10_000,
+    "micro_batches": 25,
+    "peak_lr": 8e-4,
+    "warmup_steps": 500,
+    "weight_decay": 0.01,
+    "betas": (0.9, 0.98),
+    "eps": 1e-6,
+    "clip_norm": 1.0,
+    "eval_every": 500,
+    "save_every": 1000,
+    "seed": 42,
+    "resume": True,
+}
+
+
 def pretrain(
     corpus: Corpus,
     validation: Sequence[FrozenBatch],
@@ -192,24 +212,8 @@ def pretrain(
     ranks_V: torch.Tensor | None = None,
     corrupt: str = "span",
     attend_pads: bool = False,
-    steps: int = 10_000,
     rows_per_step: int = 250,
-    micro_batches: int = 25,
-    peak_lr: float = 8e-4,
-    warmup_steps: int = 500,
-    weight_decay: float = 0.01,
-    betas: tuple[float, float] = (0.9, 0.98),
-    eps: float = 1e-6,
-    clip_norm: float = 1.0,
-    eval_every: int = 500,
-    save_every: int = 1000,
-    log_every: int = 10,
-    keep: int = 2,
-    seed: int = 42,
-    precision: str = "auto",
-    compile_model: bool = False,
-    resume: bool = True,
-    progress: bool = True,
+    **options: Any,
 ) -> Pretrained:
     """Pretrain a model from random weights; the result lies in `folder/final`.
 
@@ -218,11 +222,9 @@ def pretrain(
     the same weights (on a CPU to the bit); a finished one is only read. Of several processes the
     main one writes, and all return when everything is written.
 
-    The defaults are GeneMask's (Script-A): 10 rows x 25 accumulated = 250 per step, 10,000 steps of
-    which 500 warm up to 8e-4 and the rest fall linearly to 0, AdamW 0.9/0.98, eps 1e-6, decay 0.01,
-    clip 1.0, centre probability 0.0176, seed 42. Source: Roy et al. 2023 (arXiv:2307.15933),
-    released pretraining script; evaluation every 500 steps, saving every 1,000 likewise, but on the
-    frozen `validation` rows instead of a tenth of the genome (defect B10).
+    The defaults are GeneMask's (Script-A): 250 rows per step, centre probability 0.0176, and
+    `GENEMASK_FIT`; but evaluation is on the frozen `validation` rows instead of a tenth of the
+    genome (defect B10).
 
     Args:
         corpus: training rows, see `MaskedBatches`, whose arguments these are in part.
@@ -230,8 +232,10 @@ def pretrain(
         preset: of `models.presets.PRESETS`.
         max_positions: ids the network can take at once, `[CLS]` and `[SEP]` included. Classifiers
             cut longer sequences into windows of that many, so no position is used untrained.
+        options: of `training.loop.fit`, in place of those of `GENEMASK_FIT`.
     Raises: as `training.loop.fit`.
     """
+    options = {**GENEMASK_FIT, **options}
     batches = mlm_batches(
         corpus,
         k=k,
@@ -241,35 +245,17 @@ def pretrain(
         corrupt=corrupt,
         attend_pads=attend_pads,
         rows_per_step=rows_per_step,
-        micro_batches=micro_batches,
-        steps=steps,
-        seed=seed,
+        **{name: options[name] for name in ("micro_batches", "steps", "seed")},
     )
     shares = batches.measure_shares()
     logger.info("masking %s: %s", scheme, shares)
-    model = build_masked_lm(preset, k, seed, max_position_embeddings=max_positions)
+    model = build_masked_lm(preset, k, options["seed"], max_position_embeddings=max_positions)
     result = fit(
         MaskedLMTask(model),
         batches,
-        steps=steps,
-        micro_batches=micro_batches,
-        peak_lr=peak_lr,
-        warmup_steps=warmup_steps,
-        weight_decay=weight_decay,
-        betas=betas,
-        eps=eps,
-        clip_norm=clip_norm,
         folder=folder,
         evaluate=lambda task: bits_per_base(task.model, validation, k),
-        eval_every=eval_every,
-        save_every=save_every,
-        log_every=log_every,
-        keep=keep,
-        resume=resume,
-        seed=seed,
         monitor="bits_per_base",
-        precision=precision,
-        compile_model=compile_model,
         settings={
             "preset": preset,
             "max_positions": max_positions,
@@ -282,7 +268,7 @@ def pretrain(
             "ranks": _fingerprint(ranks_V),
             "corpus": _fingerprint(corpus.batch(0, 0, min(rows_per_step, 8))[0]),
         },
-        progress=progress,
+        **options,
     )
     final = Path(folder) / "final"
     accelerator = open_accelerator()

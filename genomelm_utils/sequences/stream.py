@@ -60,10 +60,11 @@ def iter_records(path: str | Path, **options: Any) -> Iterator[Block]:
 class RecordStream:
     """Blocks of records of a FASTA or FASTQ file, plain or compressed (both told by content).
 
-    The name of a record is the first word of its header, the rest of the header is dropped. Case is
-    ignored, U reads as T, other IUPAC letters stay ambiguity codes. Left out, and counted and named
-    in `skipped` and once in the log: empty records, records without a single A, C, G or T (N only),
-    and records shorter than `min_bp`. Qualities of a FASTQ are not used.
+    The name of a record is the first word of its header, the rest of the header is dropped (with
+    `whole_header` all of it is the name, blanks as `_`: for files whose first words repeat). Case
+    is ignored, U reads as T, other IUPAC letters stay ambiguity codes. Left out, and counted and
+    named in `skipped` and once in the log: empty records, records without a single A, C, G or T (N
+    only), and records shorter than `min_bp`. Qualities of a FASTQ are not used.
 
     Memory: up to `block_bases` bases or `block_records` records at a time (or the longest record,
     where that is longer), at about three bytes per base, and 8 bytes per name read, because names
@@ -84,6 +85,7 @@ class RecordStream:
         min_bp: int = 1,
         block_bases: int = BLOCK_BASES,
         block_records: int = BLOCK_RECORDS,
+        whole_header: bool = False,
     ) -> None:
         if min(min_bp, block_bases, block_records) < 1:
             raise ValueError(
@@ -94,6 +96,7 @@ class RecordStream:
         self.min_bp = min_bp
         self.block_bases = block_bases
         self.block_records = block_records
+        self.whole_header = whole_header
         self.format = tell_format(self.path)
         self._reported = False
         self._reset()
@@ -122,7 +125,7 @@ class RecordStream:
     def _read_blocks(self) -> Iterator[tuple[list[str], list[str]]]:
         names, texts, n_bases = [], [], 0
         for record in _read_records(self.path, self.format):
-            names.append(record.id)
+            names.append(_name_of(record, self.whole_header))
             texts.append(record.sequence)
             n_bases += len(record.sequence)
             if n_bases >= self.block_bases or len(names) >= self.block_records:
@@ -143,7 +146,7 @@ class RecordStream:
         merged = np.sort(np.concatenate([self._seen, hashes]), kind="stable")
         twice = set(merged[1:][merged[1:] == merged[:-1]].tolist())
         for name in dict.fromkeys(name for name in names if twice and hash(name) in twice):
-            _raise_if_repeated(self.path, self.format, name)
+            _raise_if_repeated(self.path, self.format, name, self.whole_header)
         self._seen = merged
 
     def _encode_block(self, names: list[str], texts: list[str]) -> Block:
@@ -250,13 +253,20 @@ def _unpacking_errors() -> tuple[type[BaseException], ...]:
     return (*errors, igzip_lib.error)
 
 
-def _raise_if_repeated(path: Path, file_format: str, name: str) -> None:
+def _name_of(record: "dnaio.SequenceRecord", whole_header: bool) -> str:
+    return "_".join(record.name.split()) if whole_header else record.id
+
+
+def _raise_if_repeated(path: Path, file_format: str, name: str, whole_header: bool) -> None:
     """Two equal hashes: is it really the same name? For the message of an error only."""
     numbers = [
-        i for i, record in enumerate(_read_records(path, file_format), 1) if record.id == name
+        i
+        for i, record in enumerate(_read_records(path, file_format), 1)
+        if _name_of(record, whole_header) == name
     ]
     if len(numbers) > 1:
         raise ValueError(
             f"{path}: two records are named {name!r}, the {numbers[0]}. and the {numbers[1]}. of "
-            "the file; the first word of a header is the name and has to be unique: rename one"
+            f"the file; the {'header' if whole_header else 'first word of a header'} is the name "
+            "and has to be unique: rename one"
         )

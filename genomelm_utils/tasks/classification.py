@@ -39,7 +39,12 @@ from genomelm_utils.tasks.windows import (
 )
 from genomelm_utils.tokenizers.kmer import build_tokenizer
 from genomelm_utils.training.checkpoint import write_folder
-from genomelm_utils.training.device import autocast, choose_precision, matmul_precision
+from genomelm_utils.training.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    matmul_precision,
+)
 from genomelm_utils.training.loop import fit
 
 logger = logging.getLogger(__name__)
@@ -49,7 +54,11 @@ Labelled = tuple[Codes, np.ndarray]  # (base codes, labels 0..C-1)
 SPECIAL_IDS = 2  # [CLS] and [SEP] of every window
 WARMUP_SHARE = 0.1  # Source: GeneMask's fine-tuning script, --warmup_percent 0.1
 N_SKIPPED = 10  # Source: the released script reads "-10" at the end of a model path as a step count
-TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 131_072}  # prediction; on a CPU what stays in the cache
+TOKENS_PER_BATCH = {
+    "cpu": 2048,
+    "cuda": 131_072,
+    "mps": 16_384,
+}  # prediction; on a CPU what stays in the cache
 
 
 @dataclass(frozen=True)
@@ -279,7 +288,7 @@ def run_windows(
     Runs on the GPU when there is one (bf16 where it has it), in evaluation mode, windows sorted by
     length; the model comes back as it was.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device, _ = choose_device()
     precision, _ = choose_precision("auto", device)
     home, mode = next(model.parameters()).device, model.training
     batches = batch_by_length(windows.length_W, TOKENS_PER_BATCH[device.type])

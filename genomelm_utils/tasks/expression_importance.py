@@ -17,6 +17,7 @@ from genomelm_utils.interpretation.expression_embeddings import (
     write_projector,
 )
 from genomelm_utils.interpretation.kmer_flips import on_text, plan_flips, run_flips, score_places
+from genomelm_utils.interpretation.kmer_regions import plan_region_flips, rank_kmers
 from genomelm_utils.sequences.alphabet import encode
 from genomelm_utils.tasks.regressor import Regressor
 
@@ -39,8 +40,13 @@ def flip_kmers(
     span_bp: int,
     promoters_per_place: int,
     seed: int,
+    rule: str = "corrected",
 ) -> Importance:
-    """Importance of the places of test promoters for a network, for every k."""
+    """Importance of the places of test promoters for a network, for every k.
+
+    rule: of `kmer_flips`; 'reference' flips every promoter once per k, counts places from the 5'
+    end, and has its own design: `promoters_per_place` does not apply.
+    """
     test = promoters.select("test")
     codes = [encode(text) for text in test.genes["sequence"]]
     flips = plan_flips(
@@ -48,12 +54,37 @@ def flip_kmers(
         seed,
         ks=tuple(ks),
         gap_bp=test.genes["gap_bp"],
+        rule=rule,
         span_bp=min(span_bp, int(test.lengths_bp.max())),
         promoters_per_place=promoters_per_place,
         flips_per_place=1,
     )
     change_NT = run_flips(on_text(regressor.predict), codes, flips)
-    return Importance(score_places(flips, change_NT), len(flips))
+    return Importance(score_places(flips, change_NT, rule=rule), len(flips))
+
+
+def rank_region_kmers(
+    regressor: Regressor,
+    promoters: ExpressionSet,
+    *,
+    ends_bp: Sequence[int],
+    k: int,
+    repeats: int,
+    seed: int,
+    rule: str = "corrected",
+) -> pd.DataFrame:
+    """The words of each region whose loss or gain moves predictions most, see `rank_kmers`.
+
+    ends_bp: far ends of the regions, such as (10, 100, 1000); a region that no test promoter
+    reaches is left out. repeats: words replaced per promoter and region.
+    """
+    test = promoters.select("test")
+    codes = [encode(text) for text in test.genes["sequence"]]
+    flips = plan_region_flips(
+        codes, seed, k=k, ends_bp=tuple(ends_bp), gap_bp=test.genes["gap_bp"], rule=rule,
+        repeats=repeats,
+    )  # fmt: skip
+    return rank_kmers(flips, run_flips(on_text(regressor.predict), codes, flips))
 
 
 def compare_with_planted(places: pd.DataFrame, planted: pd.DataFrame) -> pd.DataFrame:

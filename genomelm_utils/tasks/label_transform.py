@@ -126,6 +126,11 @@ class LabelTransform:
         """float32 [T]: where expression of `tpm` lies on the scale of the labels."""
         return self.apply(np.full(len(self.tissues), float(tpm)))
 
+    def name(self, unit: str = "TPM") -> str:
+        """What the labels are called on an axis, such as ln(TPM + 1)."""
+        log = {"e": "ln", "2": "log2", "10": "log10"}[self.base]
+        return f"{log}({unit} + {self.offset:g}){', standardised' if self.standardised else ''}"
+
     def as_dict(self) -> dict[str, Any]:
         """All fields by name, as JSON can hold them."""
         return asdict(self)

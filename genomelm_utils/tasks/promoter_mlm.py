@@ -32,6 +32,25 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+#: FloraBERT's, for `training.loop.fit`: 25 accumulated, rate 1e-4 after 50 steps, then linearly to
+#: 0, no decay, clipping at 10, seed 766, with AdamW for its LAMB. Source: the released config.yaml.
+#: `pretraining.text_corpus.planned_steps` gives its number of steps. Precision: its own is fp16.
+FLORABERT_FIT = {
+    "micro_batches": 25,
+    "peak_lr": 1e-4,
+    "warmup_steps": 50,
+    "weight_decay": 0.0,
+    "betas": (0.9, 0.999),
+    "eps": 1e-6,
+    "clip_norm": 10.0,
+    "eval_every": 200,
+    "save_every": 200,
+    "log_every": 50,
+    "seed": 766,
+    "resume": True,
+}
+
+
 def pretrain_promoters(
     corpus: TokenCorpus,
     validation: Sequence[SharedTokens],
@@ -44,27 +63,9 @@ def pretrain_promoters(
     random_tokens: str = "corrected",
     mask_share: float = MASKED_SHARE,
     dropout: float = 0.1,
-    steps: int,
     rows_per_step: int = 1600,
-    micro_batches: int = 25,
-    optimizer: str = "adamw",
-    schedule: str = "linear",
-    peak_lr: float = 1e-4,
-    warmup_steps: int = 50,
-    weight_decay: float = 0.0,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-6,
-    clip_norm: float = 10.0,
-    eval_every: int = 200,
-    save_every: int = 200,
-    log_every: int = 50,
-    keep: int = 2,
     select: str = "best",
-    seed: int = 766,
-    precision: str = "auto",
-    compile_model: bool = False,
-    resume: bool = True,
-    progress: bool = True,
+    **options: Any,
 ) -> PretrainedTokens:
     """Pretrain on the promoters of a corpus; model and tokenizer lie in `folder/final`.
 
@@ -72,9 +73,8 @@ def pretrain_promoters(
     `models.florabert.load_florabert`, whose positions are right without further ado. A killed run
     goes on from its newest checkpoint when called again with the same arguments.
 
-    The defaults are those of the released config.yaml (64 rows x 25 accumulated, rate 1e-4 after 50
-    steps, then linearly to 0, no decay, clipping at 10, seed 766), with AdamW for its LAMB.
-    `pretraining.text_corpus.planned_steps` gives its number of steps. Precision: its own is fp16.
+    The defaults are those of the released config.yaml: 64 rows x 25 accumulated, and
+    `FLORABERT_FIT`; `steps` has none.
 
     Args:
         corpus: training rows, tokenised with `tokenizer`. validation: of `freeze_shared`, from
@@ -85,6 +85,7 @@ def pretrain_promoters(
         random_tokens: of `byte_bpe.replacement_ids`: 'corrected' or 'reference'.
         dropout: of the encoder and its attention.
         select: which weights become `final`: 'best' by validation (published), or 'last'.
+        options: of `training.loop.fit`, in place of those of `FLORABERT_FIT`.
     Raises: ValueError when corpus, start and tokenizer have other vocabularies or words, or start
         another preset or positions; as `training.loop.fit`.
     """
@@ -93,6 +94,8 @@ def pretrain_promoters(
             f"the corpus has {corpus.vocab_size} ids, the tokenizer {len(tokenizer)}; expected the "
             "corpus to be made with it"
         )
+    options = {**FLORABERT_FIT, **options}
+    seed = options["seed"]
     model = _begin(tokenizer, preset, positions, dropout, start, seed)
     judge = BaseJudge(tokenizer)
     batches = RowBatches(
@@ -100,7 +103,7 @@ def pretrain_promoters(
         pad_left,
         vocab_size=len(tokenizer),
         rows_per_step=rows_per_step,
-        micro_batches=micro_batches,
+        micro_batches=options["micro_batches"],
         mask_share=mask_share,
         random_ids_R=replacement_ids(tokenizer, random_tokens),
         seed=seed,
@@ -122,26 +125,8 @@ def pretrain_promoters(
             "rows_per_step": rows_per_step,
             "corpus": f"{len(corpus)} rows, {hash_content(corpus.ids[:4096].tobytes())}",
         },
-        steps=steps,
-        micro_batches=micro_batches,
-        optimizer=optimizer,
-        schedule=schedule,
-        peak_lr=peak_lr,
-        warmup_steps=warmup_steps,
-        weight_decay=weight_decay,
-        betas=betas,
-        eps=eps,
-        clip_norm=clip_norm,
-        eval_every=eval_every,
-        save_every=save_every,
-        log_every=log_every,
-        keep=keep,
         select=select,
-        resume=resume,
-        seed=seed,
-        precision=precision,
-        compile_model=compile_model,
-        progress=progress,
+        **options,
     )
 
 

@@ -21,6 +21,7 @@ from genomelm_utils.datasets.expression_set import ExpressionSet
 from genomelm_utils.models.expression_heads import ExpressionModel
 from genomelm_utils.tasks.embedding import TOKEN_BUDGET
 from genomelm_utils.tasks.expression_rows import TokenRows, epoch_batches
+from genomelm_utils.tasks.frozen_features import FrozenRows, freeze_rows
 from genomelm_utils.tasks.label_transform import LabelTransform
 from genomelm_utils.tasks.regression_inputs import (
     Prepared,
@@ -125,19 +126,23 @@ def train(
     )  # fmt: skip
     task = RegressionTask(regressor, frozen=settings.freeze == "encoder")
     rates, start = learning_rates(task, settings), copy_state(model)
+    train_rows, valid_rows = prepared.train_rows, prepared.valid_rows
+    if task.frozen:  # the encoder gives the same in every epoch
+        train_rows = freeze_rows(model, train_rows)
+        valid_rows = None if valid_rows is None else freeze_rows(model, valid_rows)
     n_batches = -(-len(prepared.train_rows) // settings.batch_size)
     steps = planned_steps(
         len(prepared.train_rows), settings.batch_size, settings.epochs, settings.accumulate
     )
     validation = None
-    if prepared.valid_rows is not None:
-        validation = Validation(prepared.valid_rows, prepared.valid_targets_ST)
+    if valid_rows is not None:
+        validation = Validation(valid_rows, prepared.valid_targets_ST)
     else:
         logger.warning("the set has no part 'valid': the last weights are kept, not the best")
     result = fit(
         task,
         epoch_batches(
-            prepared.train_rows,
+            train_rows,
             prepared.train_targets_ST,
             settings.batch_size,
             settings.accumulate,
@@ -151,6 +156,7 @@ def train(
         warmup_steps=steps // 10 if settings.warmup_steps is None else settings.warmup_steps,
         weight_decay=settings.weight_decay,
         clip_norm=settings.clip_norm,
+        ema_decay=settings.ema_decay,
         **rates,
         folder=None if folder is None else Path(folder),
         evaluate=validation,
@@ -220,13 +226,15 @@ class RegressionTask(nn.Module):
 
     def forward(
         self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        distance_bp: torch.Tensor,
         target_BT: torch.Tensor,
+        pooled_BD: torch.Tensor | None = None,
+        **rows: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(loss summed over measured labels, their number)."""
-        output = self.model(input_ids, attention_mask, distance_bp=distance_bp)
+        """(loss summed over measured labels, their number).
+
+        rows: of `TokenRows.pad` or `FrozenRows.pad`; with pooled_BD the head alone is asked.
+        """
+        output = self.model(**rows) if pooled_BD is None else self.model.head(pooled_BD)
         loss_BT = self.mode.losses(output, target_BT, self.threshold_T)
         return loss_BT.sum(), (~torch.isnan(target_BT)).sum()
 
@@ -238,7 +246,7 @@ class RegressionTask(nn.Module):
 class Validation:
     """The mean loss of all measured validation labels, and the weights where it was lowest."""
 
-    def __init__(self, rows: TokenRows, targets_ST: np.ndarray) -> None:
+    def __init__(self, rows: TokenRows | FrozenRows, targets_ST: np.ndarray) -> None:
         if np.isnan(targets_ST).all():
             raise ValueError("no validation promoter has a label, expected at least one")
         self.rows, self.targets_ST = rows, targets_ST

@@ -51,7 +51,8 @@ class RegressionSettings:
     from the start. unfreeze_rule: 'reference' trains the first tensor of the head alone and no
     embeddings. Both: `training.unfreezing`. freeze: 'encoder' trains pooling and head alone (a
     probe), with the encoder as in use, without its dropout. patience: stop after so many epochs in
-    a row without a lower validation loss.
+    a row without a lower validation loss. ema_decay: of a moving average of the weights, which is
+    then what is judged and kept; 0: none.
     precision: of `training.loop.fit`; 'fp16' is what the released code trains with.
     """
 
@@ -80,6 +81,7 @@ class RegressionSettings:
     unfreeze_rule: str = "corrected"
     freeze: str = "none"
     patience: int | None = None
+    ema_decay: float = 0.0
     precision: str = "auto"
 
     def __post_init__(self) -> None:

@@ -161,6 +161,25 @@ class PretrainedTokens:
     final: Path
 
 
+#: DNABERT-2's, for `training.loop.fit`: 500,000 steps, AdamW 0.9/0.98, eps 1e-6, decay 1e-5, 30,000
+#: steps up to 5e-4, then linearly to 0. Source: Zhou et al. 2023 (arXiv:2306.15006), section 3.3.
+#: Clipping at 1.0, how often to evaluate and save, and the seed are ours.
+DNABERT2_FIT = {
+    "steps": 500_000,
+    "micro_batches": 1,
+    "peak_lr": 5e-4,
+    "warmup_steps": 30_000,
+    "weight_decay": 1e-5,
+    "betas": (0.9, 0.98),
+    "eps": 1e-6,
+    "clip_norm": 1.0,
+    "eval_every": 5000,
+    "save_every": 5000,
+    "seed": 42,
+    "resume": True,
+}
+
+
 def pretrain_alibi_mlm(
     windows: Windows,
     validation: Sequence[FrozenTokens],
@@ -170,49 +189,33 @@ def pretrain_alibi_mlm(
     preset: str = "dnabert-s",
     max_tokens: int = MAX_TOKENS,
     mask_share: float = MASKED_SHARE,
-    steps: int = 500_000,
     rows_per_step: int = 4096,
-    micro_batches: int = 1,
-    peak_lr: float = 5e-4,
-    warmup_steps: int = 30_000,
-    weight_decay: float = 1e-5,
-    betas: tuple[float, float] = (0.9, 0.98),
-    eps: float = 1e-6,
-    clip_norm: float = 1.0,
-    eval_every: int = 5000,
-    save_every: int = 5000,
-    log_every: int = 10,
-    keep: int = 2,
-    seed: int = 42,
-    precision: str = "auto",
-    compile_model: bool = False,
-    resume: bool = True,
-    progress: bool = True,
+    **options: Any,
 ) -> PretrainedTokens:
     """Pretrain a model from random weights; model and tokenizer lie in `folder/final`.
 
     `load_alibi(folder / "final", "encoder")` starts contrastive training from it. A killed run
     goes on from its newest checkpoint when called again with the same arguments.
 
-    The defaults are DNABERT-2's: 4096 rows of 128 tokens for 500,000 steps, AdamW 0.9/0.98, eps
-    1e-6, decay 1e-5, 30,000 steps up to 5e-4, then linearly to 0, 15 % masked. Source: Zhou et al.
-    2023 (arXiv:2306.15006), section 3.3. Clipping at 1.0, how often to evaluate and save are ours.
+    The defaults are DNABERT-2's: 4096 rows of 128 tokens, 15 % masked, and `DNABERT2_FIT`.
 
     Args:
         windows: training rows, see `TokenBatches`. validation: of `freeze_tokens`.
         preset: of `models.alibi_bert.ALIBI_PRESETS`; the vocabulary's size is the tokenizer's.
+        options: of `training.loop.fit`, in place of those of `DNABERT2_FIT`.
     Raises: as `training.loop.fit`.
     """
+    options = {**DNABERT2_FIT, **options}
     batches = TokenBatches(
         windows,
         tokenizer,
         rows_per_step=rows_per_step,
-        micro_batches=micro_batches,
+        micro_batches=options["micro_batches"],
         max_tokens=max_tokens,
         mask_share=mask_share,
-        seed=seed,
+        seed=options["seed"],
     )
-    model = build_alibi_mlm(preset, len(tokenizer), seed)
+    model = build_alibi_mlm(preset, len(tokenizer), options["seed"])
     bases_V = token_bases(tokenizer)
     return fit_tokens(
         model,
@@ -228,23 +231,7 @@ def pretrain_alibi_mlm(
             "rows_per_step": rows_per_step,
             "windows": hash_content(np.concatenate(windows.pairs(0, 0, 1).first).tobytes()),
         },
-        steps=steps,
-        micro_batches=micro_batches,
-        peak_lr=peak_lr,
-        warmup_steps=warmup_steps,
-        weight_decay=weight_decay,
-        betas=betas,
-        eps=eps,
-        clip_norm=clip_norm,
-        eval_every=eval_every,
-        save_every=save_every,
-        log_every=log_every,
-        keep=keep,
-        resume=resume,
-        seed=seed,
-        precision=precision,
-        compile_model=compile_model,
-        progress=progress,
+        **options,
     )
 
 

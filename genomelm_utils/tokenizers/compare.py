@@ -79,7 +79,7 @@ def describe_weights(weights: pd.DataFrame) -> pd.DataFrame:
     reach = _OUTLIER * (high - low)
     outlier = (std < low - reach) | (std > high + reach)
     names = pd.Series(weights.index, weights.index)
-    found = pd.concat({"token": names, "std": std, "is_outlier": outlier}, axis=1)
+    found = pd.concat({"token": names, "std": std, "is_outlier": outlier}, axis=1).rename_axis(None)
     table = pd.concat([found, weights], axis=1)
     return table.sort_values(
         ["is_outlier", "std", "token"], ascending=[False, False, True], ignore_index=True

@@ -68,8 +68,8 @@ def train_unigram(
     special_tokens: the first ids; `<unk>` is needed.
     engine: "compiled" learns from texts of any length, at a byte per letter and some forty more
         while it runs; "tokenizers" is the library of that name, which takes three to ten times as
-        long and, with texts of millions of letters, hundreds of bytes per letter. Both give the
-        same tokens and, to ten digits, weights. Texts with spaces need "tokenizers".
+        long and, with texts of millions of letters, hundreds of bytes per letter. It does not
+        give the library's tokens yet (a percent differ). Texts with spaces need "tokenizers".
     Raises: ValueError for texts that are too few, a vocabulary without room for special tokens and
         letters, or an unknown engine.
     """

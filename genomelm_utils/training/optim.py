@@ -13,6 +13,8 @@ from genomelm_utils.training.lamb import Lamb
 Schedule = Callable[[int, int, int], float]
 
 RESTARTS = 4  # Source: FloraBERT, released `training.py`
+# Source: torch's `OneCycleLR`: pct_start, div_factor, final_div_factor
+ONE_CYCLE_RISE, ONE_CYCLE_DIVISOR, ONE_CYCLE_FINAL_DIVISOR = 0.3, 25.0, 1e4
 COOLDOWN_STEPS = 2000  # Source: FloraBERT, released config.yaml
 
 
@@ -67,12 +69,39 @@ def plateau(step: int, warmup: int, total: int, cooldown: int = COOLDOWN_STEPS) 
     return max(0.0, min(rise, fall))
 
 
+def one_cycle(step: int, warmup: int, total: int) -> float:
+    """Half cosines from 1/25 up to 1 at 30 %, down to 1/25 at 60 %, and to nearly 0 at the end.
+
+    `warmup` has no part in it. Source: Smith & Topin 2018 (arXiv:1708.07120); torch's `OneCycleLR`
+    with three phases and its own divisors, as LegNet was trained (Penzar et al. 2023).
+    """
+    rise = max(1.0, ONE_CYCLE_RISE * total - 1)
+    low, least = 1 / ONE_CYCLE_DIVISOR, 1 / (ONE_CYCLE_DIVISOR * ONE_CYCLE_FINAL_DIVISOR)
+    phases = [(0.0, rise, low, 1.0), (rise, 2 * rise, 1.0, low), (2 * rise, total - 1, low, least)]
+    for begin, end, first, last in phases:
+        if step <= end or end == total - 1:
+            done = min(1.0, (step - begin) / max(1.0, end - begin))
+            return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * done))
+    raise AssertionError("the last phase ends at total - 1")
+
+
+def one_cycle_by_epoch(step: int, warmup: int, total: int) -> float:
+    """`one_cycle` as the released code of Reddy et al. moves it: one step of it per epoch.
+
+    `warmup` is the number of updates in an epoch. Of a cycle over all updates only the beginning is
+    ever seen: with 13 updates in each of 50 epochs the rate ends at a fifth of its peak.
+    """
+    return one_cycle(step // max(1, warmup), 0, total)
+
+
 SCHEDULES: dict[str, Schedule] = {
     "linear": linear_warmup_decay,
     "constant": warmup_constant,
     "cosine": cosine_warmup_decay,
     "cosine_restarts": cosine_restarts,
     "plateau": plateau,
+    "one_cycle": one_cycle,
+    "one_cycle_by_epoch": one_cycle_by_epoch,
 }
 OPTIMIZERS = ("adamw", "lamb")
 

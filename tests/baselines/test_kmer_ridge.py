@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from genomelm_utils.baselines import kmer_ridge
 from genomelm_utils.baselines.kmer_ridge import (
     BIN_ENDS_BP,
     KmerFeatures,
@@ -48,6 +49,29 @@ def test_several_lengths_stand_beside_each_other(rng, counts):
     apart = [KmerFeatures((k,), counts) for k in (1, 3)]
     assert (together.rows(codes) == np.hstack([one.rows(codes) for one in apart])).all()
     assert together.names() == apart[0].names() + apart[1].names()
+
+
+@pytest.mark.parametrize("ends", [(), (10, 30)])
+def test_blocks_are_the_rows_and_predict_the_same(rng, ends, monkeypatch):
+    codes = encode_promoters(make_texts(rng, n=40))
+    gaps = np.arange(40) % 7
+    features = KmerFeatures((1, 2), bin_ends_bp=ends)
+    rows = features.rows(codes, gaps)
+    model = fit_kmer_ridge(
+        codes, rng.normal(size=(40, 2)), np.arange(40), features, seed=1, gap_bp=gaps
+    )
+    whole = model.predict(codes, gaps)
+    monkeypatch.setattr(kmer_ridge, "BLOCK_PROMOTERS", 7)
+    assert [len(block) for block in features.blocks(codes, gaps)] == [7] * 5 + [5]
+    assert np.array_equal(features.rows(codes, gaps), rows)
+    assert rows.shape[1] == features.n_features == len(features.names())
+    assert np.allclose(model.predict(codes, gaps), whole, atol=1e-6)
+
+
+def test_rows_that_do_not_fit_into_memory_are_refused(monkeypatch):
+    monkeypatch.setattr(kmer_ridge, "_memory_bytes", lambda: 1024)
+    with pytest.raises(ValueError, match="take shorter words than 6, fewer promoters"):
+        KmerFeatures((6,)).rows(encode_promoters(["ACGTACGT"]))
 
 
 @pytest.mark.parametrize("k", [1, 3])

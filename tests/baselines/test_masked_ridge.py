@@ -76,6 +76,21 @@ def test_penalty_is_the_one_a_plain_loop_chooses(rng, n_rows, n_features, monkey
     assert fit.choice["alpha"].tolist() == pytest.approx([a * n_features for a in ALPHAS])
 
 
+@pytest.mark.parametrize(("n_rows", "n_features"), [(60, 5), (20, 40)])
+def test_blocks_of_rows_change_nothing(rng, n_rows, n_features, monkeypatch):
+    rows = rng.normal(3, 2, size=(n_rows, n_features)).astype(np.float32)
+    labels = rows[:, :2] + rng.normal(size=(n_rows, 2))
+    labels[::5, 1] = np.nan
+    whole = fit_ridge(rows, labels, np.arange(n_rows) // 2, seed=1)
+    monkeypatch.setattr(masked_ridge, "_BLOCK_ROWS", 7)
+    blocked = fit_ridge(rows, labels, np.arange(n_rows) // 2, seed=1)
+    assert blocked.alpha == whole.alpha
+    assert np.allclose(blocked.predict(rows), whole.predict(rows), atol=1e-5)
+    rows[11, 3] = np.inf
+    with pytest.raises(ValueError, match="feature 3 of row 11 is inf"):
+        fit_linear(rows, labels)
+
+
 def test_clusters_are_never_cut_when_the_penalty_is_chosen():
     clusters = np.repeat(np.arange(13), 3)
     folds = masked_ridge._deal_folds(clusters, len(clusters), 5, 0)

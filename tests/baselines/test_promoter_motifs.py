@@ -126,3 +126,11 @@ def test_bad_input_is_told():
         motif_features([encode("A"), encode("C")], [3])
     with pytest.raises(ValueError, match="motif 'TAX': found 'X'"):
         find_hits(right_aligned_bits([encode("ACGT")]), "TAX")
+
+
+def test_all_motifs_but_five_stand_in_place_under_their_own_accession():
+    accessions = [motif.place for motif in PLANT_MOTIFS if motif.place]
+    assert len(set(accessions)) == len(accessions) == 17
+    assert all(re.fullmatch(r"S000\d{3}", one) for one in accessions)
+    others = {motif.name for motif in PLANT_MOTIFS if not motif.place}
+    assert others == {"TATA box", "Y patch", "Inr", "W-box", "O2 box"}

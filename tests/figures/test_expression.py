@@ -13,15 +13,17 @@ from genomelm_utils.evaluation.regression_slips import explain_pooled_column
 from genomelm_utils.figures.expression import (
     describe_losses,
     describe_r2_bars,
-    describe_table1,
     describe_true_predicted,
     method_looks,
     plot_losses,
-    plot_pooled_column,
     plot_r2_bars,
-    plot_table1,
     plot_true_predicted,
     plot_true_predicted_panels,
+)
+from genomelm_utils.figures.expression_published import (
+    describe_table1,
+    plot_pooled_column,
+    plot_table1,
 )
 from genomelm_utils.figures.style import new_figure
 from genomelm_utils.tasks.label_transform import LabelTransform
@@ -176,8 +178,8 @@ def test_table1_crosses_out_what_cannot_be(ax):
 
 def test_pooled_column_says_what_is_undefined(ax):
     plot_pooled_column(TABLES["pooled"], ax)
-    notes = [text.get_text() for text in ax.texts]
-    assert notes[-1] == "not defined"
+    notes = dict(zip(TABLES["pooled"]["case"], (t.get_text() for t in ax.texts), strict=True))
+    assert notes["one constant"] == "not defined"
     expected = TABLES["pooled"]["r2"].iloc[0]
-    assert notes[0] == f"{expected:.3f}"
+    assert notes["pooled"] == f"{expected:.3f}"
     assert ax.patches[0].get_width() == pytest.approx(expected)

@@ -102,6 +102,18 @@ def test_a_tissue_without_spread_has_no_ridge(ax):
     assert len(ax.collections) == 2
 
 
+def test_silent_genes_are_counted_and_not_drawn(ax):
+    """Half of the leaf's values are near zero: they would dwarf the rest."""
+    rng = np.random.default_rng(1)
+    values = np.concatenate([np.full(50, 0.01), rng.uniform(1, 3, 50), rng.uniform(1, 3, 50)])
+    table = pd.DataFrame({"tissue": ["leaf"] * 100 + ["ear"] * 50, "value": values})
+    promoters.plot_expression_ridges(table, ax)
+    assert [text.get_text() for text in ax.texts] == ["50 %"]
+    assert "share below 0.1" in ax.get_xlabel()
+    told = promoters.describe_expression_ridges(table)
+    assert "0 to 50 % of a tissue's values lie below 0.1" in told
+
+
 def test_correlations_are_drawn_in_the_order_of_the_table(ax):
     promoters.plot_tissue_correlations(CORRELATIONS, ax)
     drawn = np.asarray(ax.images[0].get_array())

@@ -179,16 +179,22 @@ def test_pages_of_sequences(project, run):
     assert status == 0, said
     assert lines[0].startswith("pages: 61 sequences, predicted ")
     pages = sorted((project / "pages").glob("*.html"))
-    assert len(pages) == 62  # and all.html
+    assert len(pages) == 62  # and all_sequences.html
     page = next(p for p in pages if p.name.startswith("GCGCGGCC")).read_text()
     cells = re.findall(r"<td[^>]*>(.*?)</td>", page, re.DOTALL)
-    assert cells[0] == "gc" and re.fullmatch(r"(at|gc) \(0\.\d{3}\)", cells[1])
+    assert cells[1] == "gc" and re.fullmatch(r"(at|gc) \(0\.\d{2}\)", cells[2])
     tokens = pd.read_csv(project / "pages" / "tokens.tsv", sep="\t")
     one = tokens[tokens["name"].str.startswith("GCGCGGCC")]
-    letters = pd.read_csv(project / "pages" / "letters.bedgraph", sep="\t", header=None)
+    letters = pd.read_csv(project / "pages" / "letters.bedgraph", sep="\t", header=None, skiprows=1)
     mine = letters[letters[0].str.startswith("GCGCGGCC")]
-    assert mine[2].max() == 12
-    assert ((mine[2] - mine[1]) * mine[3]).sum() == pytest.approx(one["score"].sum(), abs=1e-4)
+    assert len(mine) == 12
+    assert mine[3].sum() == pytest.approx(one["score"].sum(), abs=1e-4)
+    sums = pd.read_csv(project / "pages" / "sequences.tsv", sep="\t")
+    difference = sums["value"] - sums["baseline_value"]
+    np.testing.assert_allclose(sums["total"], difference, atol=0.02)
+    status, _, said = run("interpret", "sweep/model_files", "GCGCGGCCGGCC", "-o", "released",
+                          "--layout", "reference")  # fmt: skip
+    assert status == 0, said
 
 
 def test_scores_of_runs_side_by_side(project, run):

@@ -1,218 +1,166 @@
-"""Integrated gradients of token classifiers: completeness, known answers, letters, pages."""
-
-import re
-import sys
-from pathlib import Path
+"""Attributions: they sum up, they find what is planted, and every kind of model can be asked."""
 
 import numpy as np
 import pytest
 import torch
+from explained_toys import WORD, plant, random_classifier, scanner
 
-from genomelm_utils.interpretation.attribution import (
-    Attribution,
-    attribute,
-    letter_scores,
-    summarise_tokens,
-    token_spans,
-    token_table,
+from genomelm_utils.interpretation.attribution import METHODS, attribute
+from genomelm_utils.interpretation.explained import BlackBox, spread_to_bases
+from genomelm_utils.interpretation.explained_bases import OneHotNetwork
+from genomelm_utils.interpretation.explained_tokens import KmerClassifier
+from genomelm_utils.sequences.alphabet import CODE_N, encode
+
+
+def test_spread_keeps_the_sum_and_shares_equally():
+    spans = np.array([[0, 0], [0, 2], [1, 3], [3, 4]])
+    assert spread_to_bases(np.array([9.0, 2.0, 4.0, -1.0]), spans, 5).tolist() == [1, 3, 2, -1, 0]
+
+
+def test_by_hand_the_word_that_is_counted_gets_all_of_the_score():
+    codes = [encode(f"AAAA{WORD}AAAAA"), encode(f"CC{WORD}")]
+    for method in ("integrated_gradients", "deeplift"):
+        found = attribute(scanner(), codes, method, baseline="pad", steps=200)
+        assert found.table["value"].tolist() == [1, 1]
+        assert found.table["total"].to_numpy() == pytest.approx([1, 1], abs=0.01)
+        assert found.base[0][4:11] == pytest.approx(1 / 7, abs=0.01)
+        assert np.abs(found.base[0][[0, 1, 2, 3, 11, 12]]).max() < 0.01
+    found = attribute(scanner(), codes, "mutagenesis")
+    assert found.base[0].tolist() == [0] * 4 + [1] * 7 + [0] * 5
+    found = attribute(scanner(), codes, "occlusion", baseline="pad")
+    assert found.base[1].tolist() == [0, 0] + [1] * 7
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "mutagenesis", "saliency"])
+def test_every_method_on_a_classifier_gives_a_score_per_token_and_base(method):
+    codes = np.random.default_rng(0).integers(0, 4, (3, 20)).astype(np.uint8)
+    model = KmerClassifier(random_classifier(), ["no", "yes"])
+    found = attribute(model, codes, method, target="yes")
+    assert [len(one) for one in found.base] == [20, 20, 20]
+    assert found.table["output"].tolist() == ["yes"] * 3
+    sums = found.tokens.groupby("sequence")["score"].sum().to_numpy()
+    assert sums == pytest.approx(found.table["total"].to_numpy())
+    assert sums == pytest.approx([one.sum() for one in found.base])
+    logits = model.predict(codes)
+    assert found.table["value"].to_numpy() == pytest.approx(logits[:, 1] - logits[:, 0], abs=1e-5)
+
+
+@pytest.mark.parametrize("baseline", ["mean", "pad", "mask", "shuffle"])
+@pytest.mark.parametrize("scale", ["log_odds", "probability"])
+def test_integrated_gradients_are_complete(baseline, scale):
+    rng = np.random.default_rng(1)
+    codes = [rng.integers(0, 4, n).astype(np.uint8) for n in (12, 30, 21)]
+    model = KmerClassifier(random_classifier(n_classes=3))
+    found = attribute(model, codes, scale=scale, baseline=baseline, steps=100, n_shuffles=2)
+    difference = found.table["value"] - found.table["baseline_value"]
+    assert difference.abs().max() > 0.01
+    assert found.table["gap"].abs().max() < 0.01 * difference.abs().max()
+
+
+def test_windows_of_a_long_sequence_add_up_to_its_prediction():
+    codes = np.random.default_rng(2).integers(0, 4, (2, 150)).astype(np.uint8)
+    model = KmerClassifier(random_classifier())
+    found = attribute(model, codes, steps=60, target=1)
+    assert found.tokens["row"].nunique() > 2
+    logits = model.predict(codes)
+    assert found.table["value"].to_numpy() == pytest.approx(logits[:, 1] - logits[:, 0], abs=1e-5)
+    assert found.table["gap"].abs().max() < 0.02
+    assert found.base[0].sum() == pytest.approx(found.table["total"][0])
+
+
+def test_what_a_sequence_gets_does_not_depend_on_its_batch():
+    rng = np.random.default_rng(3)
+    codes = [rng.integers(0, 4, n).astype(np.uint8) for n in (30, 12)]
+    model = KmerClassifier(random_classifier())
+    both = attribute(model, codes, target=0)
+    alone = attribute(model, codes[1:], target=0)
+    assert both.base[1] == pytest.approx(alone.base[0], abs=1e-4)
+
+
+def test_the_network_is_left_as_it_was_found():
+    classifier = random_classifier()
+    model = classifier.model.train()
+    attribute(KmerClassifier(classifier), [encode("ACGTACGTAC")])
+    assert model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
+    assert not model.get_input_embeddings()._forward_hooks
+
+
+def test_planted_positions_come_out_on_top(rng):
+    codes, truth = plant(rng, 20, 60)
+    for method in METHODS:
+        found = attribute(scanner(), codes, method, baseline="pad", target=0)
+        inside, outside = np.array(found.base)[truth], np.array(found.base)[~truth]
+        assert inside.mean() > 5 * np.abs(outside).mean(), method
+
+
+def test_deeplift_is_refused_where_its_rule_does_not_hold():
+    model = KmerClassifier(random_classifier())
+    codes = np.random.default_rng(4).integers(0, 4, (4, 30)).astype(np.uint8)
+    with pytest.raises(ValueError, match=r"miss the difference.*integrated_gradients"):
+        attribute(model, codes, "deeplift")
+
+
+def test_a_network_without_gradients_is_named():
+    network = torch.nn.Linear(1, 1)
+    model = OneHotNetwork(
+        network, lambda hot, codes: (codes == 2).sum(1, keepdim=True).float(), ["G"]
+    )
+    with pytest.raises(ValueError, match=r"not possible for Linear.*mutagenesis"):
+        attribute(model, [encode("ACGGT")])
+    assert attribute(model, [encode("ACGGT")], "mutagenesis").base[0] == pytest.approx(
+        [-1 / 3, -1 / 3, 1, 1, -1 / 3]
+    )
+
+
+def test_a_function_can_be_asked_for_what_needs_no_gradient():
+    box = BlackBox(lambda codes: np.array([[(one == 1).mean()] for one in codes]), ["C"])
+    found = attribute(box, [encode("ACCN")], "occlusion")
+    assert found.base[0].tolist() == [0, 0.25, 0.25, 0]
+    assert found.tokens["token"].tolist() == ["A", "C", "C", "N"]
+    with pytest.raises(ValueError, match="no tokens; take occlusion"):
+        attribute(box, [encode("ACC")])
+
+
+def test_ambiguous_bases_are_tokens_too():
+    codes = encode("ACGTNACGTACG")
+    model = KmerClassifier(random_classifier())
+    found = attribute(model, [codes], target=0, steps=100)
+    assert abs(found.table["gap"][0]) < 0.01
+    assert attribute(model, [codes], "mutagenesis").base[0][4] == 0
+    assert codes[4] == CODE_N
+
+
+def test_normalised_scores_are_those_of_genomenlp():
+    model = KmerClassifier(random_classifier())
+    found = attribute(model, np.zeros((2, 9), np.uint8) + 2, scale="probability").normalise()
+    squares = found.tokens["score"].pow(2).groupby(found.tokens["sequence"]).sum()
+    assert squares.to_numpy() == pytest.approx([1, 1])
+    assert found.table["gap"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "lime"}, "method is 'lime', expected one of integrated_gradients"),
+        ({"baseline": "zeros"}, "baseline is 'zeros'"),
+        ({"target": "maybe"}, "target is 'maybe', expected one of class 0, class 1"),
+        ({"target": 2}, "target is 2"),
+        ({"target": [0]}, "targets of shape"),
+        ({"scale": "value"}, "scale is 'value', expected log_odds or probability"),
+        ({"steps": 0}, "steps is 0"),
+    ],
 )
-from genomelm_utils.interpretation.attribution_page import file_name, render_page, write_pages
-from genomelm_utils.tasks.sequence_training import train_classifier
-from genomelm_utils.tasks.sequence_validation import TrainingSettings
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
-from sequence_toy import CLASSES, TOKENS, tiny_config, toy_rows
-
-pytest.importorskip("captum", reason="needs captum")
-#: Of the toy's ids; words 20..25 make class "yes".
-VOCABULARY = ["<s>", "</s>", "<unk>", "<pad>", "<mask>", *[f"w{i}" for i in range(5, 26)], "", ""]
+def test_bad_options_are_named(options, message):
+    model = KmerClassifier(random_classifier())
+    with pytest.raises(ValueError, match=message):
+        attribute(model, [encode("ACGTACG"), encode("ACGTACG")], **options)
 
 
-@pytest.fixture(scope="module")
-def trained():
-    """A tiny network that tells the toy's classes apart."""
-    settings = TrainingSettings(epochs=8, batch_size=16, learning_rate=1e-2)
-    return train_classifier(
-        toy_rows(160, seed=1), tiny_config(), TOKENS, CLASSES, settings, valid=toy_rows(80, seed=2)
-    )
-
-
-def test_scores_sum_to_the_difference_from_the_baseline(trained):
-    rows, labels = toy_rows(6, seed=9)
-    found = attribute(trained, rows, list("abcdef"), VOCABULARY, true=labels)
-    probs = trained.predict(rows)
-    for one, row, probs_C in zip(found, rows, probs, strict=True):
-        np.testing.assert_allclose(one.probs_C, probs_C, atol=1e-5)
-        assert one.target == one.predicted == probs_C.argmax()
-        pads = trained.predict([np.full(len(row), TOKENS.pad_id)])[0]
-        assert one.baseline == pytest.approx(pads[one.target], abs=1e-5)
-        assert abs(one.scores_T.sum() - (one.value - one.baseline)) < 0.011
-        assert len(one.scores_T) == len(row) == len(one.tokens)
-
-
-def test_the_words_that_make_the_class_get_the_scores(trained):
-    row = np.array([6, 9, 22, 7, 24, 11, 23])
-    (one,) = attribute(trained, [row], ["x"], VOCABULARY, target=1)
-    special = one.scores_T[[2, 4, 6]]
-    assert special.min() > np.delete(one.scores_T, [2, 4, 6]).max()
-    (other,) = attribute(trained, [row], ["x"], VOCABULARY, target=0)
-    np.testing.assert_allclose(other.scores_T, -one.scores_T, atol=2e-2)  # two classes
-
-
-def test_the_same_as_a_sum_by_hand(trained):
-    """Midpoint sum over inputs_embeds, without captum."""
-    row = np.array([6, 9, 22, 7])
-    (one,) = attribute(trained, [row], ["x"], VOCABULARY, target=1, n_steps=200)
-    model = trained.model.eval()
-    embed = model.get_input_embeddings()
-    ids = torch.from_numpy(row)[None]
-    start, end = embed(torch.full_like(ids, TOKENS.pad_id)).detach(), embed(ids).detach()
-    total = torch.zeros_like(end)
-    for i in range(400):
-        point = (start + (i + 0.5) / 400 * (end - start)).requires_grad_()
-        states = model.distilbert(inputs_embeds=point, attention_mask=torch.ones_like(ids))
-        from genomelm_utils.models.sequence_classifier import read_head
-
-        prob = read_head(model, states.last_hidden_state.mean(1)).softmax(-1)[0, 1]
-        total += torch.autograd.grad(prob, point)[0]
-    wanted = ((end - start) * total / 400).sum(-1)[0].numpy()
-    np.testing.assert_allclose(one.scores_T, wanted, atol=2e-3)
-
-
-def test_long_rows_are_explained_in_all_their_windows(trained):
-    """40 tokens in windows of 16: every token has a score, and their sum is complete."""
-    row = np.concatenate([toy_rows(8, seed=4)[0][i] for i in range(8)])[:40]
-    (one,) = attribute(trained, [row], ["long"], VOCABULARY)
-    assert len(one.scores_T) == 40
-    assert (one.scores_T != 0).all()
-    np.testing.assert_allclose(one.probs_C, trained.predict([row])[0], atol=1e-5)
-    assert abs(one.delta) < 0.011
-
-
-def test_released_layout_asks_about_rows_the_model_never_saw(trained):
-    rows, _ = toy_rows(4, seed=9)
-    corrected = attribute(trained, rows, list("abcd"), VOCABULARY)
-    released = attribute(trained, rows, list("abcd"), VOCABULARY, layout="reference")
-    probs = trained.predict(rows)
-    gap = max(np.abs(r.probs_C - p).max() for r, p in zip(released, probs, strict=True))
-    assert gap > 1e-3
-    assert max(np.abs(c.probs_C - p).max() for c, p in zip(corrected, probs, strict=True)) < 1e-5
-    assert len(released[0].scores_T) == len(rows[0])
-
-
-def test_steps_are_doubled_until_scores_are_complete(trained):
-    rows = toy_rows(8, seed=5)[0]
-    found = attribute(trained, rows, list("abcdefgh"), VOCABULARY, n_steps=1)
-    assert max(one.n_steps for one in found) > 1
-    assert max(abs(one.delta) for one in found) <= 0.01
-
-
-def test_models_come_back_as_they_were(trained):
-    trained.model.train()
-    attribute(trained, toy_rows(2)[0][:1], ["x"], VOCABULARY)
-    assert trained.model.training
-    trained.model.eval()
-
-
-# --- letters -----------------------------------------------------------------------------------
-
-
-def test_places_of_tokens_end_to_end():
-    assert token_spans(["▁AC", "GGT", "A"], "ACGGTA").tolist() == [[0, 2], [2, 5], [5, 6]]
-    assert token_spans(["▁", "AC"], "AC").tolist() == [[0, 0], [0, 2]]
-    # unknown letters are those up to the next known token
-    assert token_spans(["▁AA", "<unk>", "CC"], "AANNCC").tolist() == [[0, 2], [2, 4], [4, 6]]
-    assert token_spans(["▁ACGT", "<unk>"], "ACGTN").tolist() == [[0, 4], [4, 5]]
-
-
-def test_places_of_overlapping_kmers():
-    spans = token_spans(["ACG", "CGT", "<unk>"], "ACGTN")
-    assert spans.tolist() == [[0, 3], [1, 4], [2, 5]]
-
-
-def test_tokens_of_another_sequence():
-    with pytest.raises(ValueError, match=r"token 1 \('GGT'\) is not at letter 2"):
-        token_spans(["▁AC", "GGT"], "ACTTT")
-    with pytest.raises(ValueError, match="cover 2 of 5 letters"):
-        token_spans(["▁AC"], "ACTTT")
-
-
-def test_letters_share_the_score_of_their_tokens():
-    scores = letter_scores(np.array([0.4, -0.3]), np.array([[0, 2], [2, 5]]), 5)
-    np.testing.assert_allclose(scores, [0.2, 0.2, -0.1, -0.1, -0.1])
-    # overlapping k-mers add up
-    scores = letter_scores(np.array([0.3, 0.3]), np.array([[0, 3], [1, 4]]), 4)
-    np.testing.assert_allclose(scores, [0.1, 0.2, 0.2, 0.1])
-    # the mark alone has no letters: the letter behind it takes its score
-    scores = letter_scores(np.array([0.5, 0.2]), np.array([[0, 0], [0, 2]]), 2)
-    np.testing.assert_allclose(scores, [0.6, 0.1])
-    assert letter_scores(np.array([1.0]), np.array([[0, 0]]), 0).tolist() == []
-
-
-# --- tables and pages --------------------------------------------------------------------------
-
-
-def make(name: str, **changes) -> Attribution:
-    facts = {
-        "name": name,
-        "tokens": ("▁AC", "GGT", "<unk>"),
-        "scores_T": np.array([0.3, -0.1, 0.0]),
-        "probs_C": np.array([0.25, 0.75]),
-        "class_names": ("neg<0>", "pos"),
-        "target": 1,
-        "value": 0.75,
-        "baseline": 0.55,
-        "delta": 0.0,
-        "n_steps": 50,
-        "true": 0,
-    }
-    return Attribution(**facts | changes)
-
-
-def test_tables_of_tokens():
-    table = token_table([make("a")], ["ACGGTN"])
-    assert table[["begin", "end", "token"]].to_numpy().tolist() == [
-        [0, 2, "▁AC"], [2, 5, "GGT"], [5, 6, "<unk>"],
-    ]  # fmt: skip
-    assert table["score"].sum() == pytest.approx(0.2)
-    assert np.linalg.norm(table["shown"]) == pytest.approx(1)
-    summary = summarise_tokens([make("a"), make("b", scores_T=np.array([0.1, 0.1, 0.0]))])
-    assert summary["token"][0] == "AC" and set(summary["token"]) == {"AC", "GGT", "<unk>"}
-    assert summary["mean_score"].tolist() == pytest.approx([0.2, 0.0, 0.0])
-    assert summary["n"].tolist() == [2, 2, 2]
-
-
-def test_a_page_needs_nothing_else_and_escapes_what_it_shows():
-    page = render_page([make('x"><script>')], 'x"><script>')
-    assert "<script" not in page and "neg&lt;0&gt;" in page
-    assert not re.search(r"(src|href)=", page) and "http" not in page
-    cells = re.findall(r"<td[^>]*>(.*?)</td>", page, re.DOTALL)
-    assert cells[:4] == ["neg&lt;0&gt;", "pos (0.750)", "pos", "+0.200"]
-    spans = re.findall(
-        r'<span style="background:#(..)(..)(..);[^"]*" title="([^"]*)">([^<]*)', page
-    )
-    shown = {text: (int(r, 16), int(b, 16), title) for r, _, b, title, text in spans}
-    assert shown["AC"][0] < shown["AC"][1]  # blue: speaks for
-    assert shown["GGT"][0] > shown["GGT"][1]  # orange: against
-    assert shown["&lt;unk&gt;"][:2] == (255, 255)  # nothing: white
-    assert shown["AC"][2] == "+0.3000"
-    assert "not known" in render_page([make("x", true=None)], "x")
-
-
-def test_no_page_takes_the_place_of_another(tmp_path):
-    names = ["a/b", "a_b", "a/b", "plain", "PLAIN", "x" * 200]
-    files = write_pages([make(name) for name in names], tmp_path)
-    assert len(set(files)) == 6 and all(file.is_file() for file in files)
-    assert files[3].name == "plain.html" and files[4].name != "PLAIN.html"
-    assert file_name("..", set()).startswith("sequence_")
-    assert max(len(file.name) for file in files) < 80
-
-
-def test_wrong_requests(trained):
-    rows = toy_rows(2)[0]
-    with pytest.raises(ValueError, match="1 names for 2 rows"):
-        attribute(trained, rows, ["x"], VOCABULARY)
-    with pytest.raises(ValueError, match="layout is 'both'"):
-        attribute(trained, rows, ["x", "y"], VOCABULARY, layout="both")
-    with pytest.raises(ValueError, match="target is 5"):
-        attribute(trained, rows, ["x", "y"], VOCABULARY, target=5)
+def test_no_sequences_and_sequences_shorter_than_a_token_are_named():
+    model = KmerClassifier(random_classifier())
+    with pytest.raises(ValueError, match="no sequences"):
+        attribute(model, [])
+    with pytest.raises(ValueError, match="has 2 bases, expected at least k = 3"):
+        attribute(model, [encode("AC")])
+    only_n = attribute(model, [encode("NNNNNNN")], target=0)
+    assert np.isfinite(only_n.base[0]).all()

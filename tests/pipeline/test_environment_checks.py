@@ -9,6 +9,7 @@ import torch
 from packaging.requirements import Requirement
 
 from genomelm_utils import paths
+from genomelm_utils.motifs import rgadem
 from genomelm_utils.pipeline import environment
 from genomelm_utils.pipeline.environment import (
     PACKAGES,
@@ -79,25 +80,23 @@ def test_data_folder_is_counted_or_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("installed", "status", "found"),
-    [(True, "[OK]", "installed"), (False, "[--]", "no"), (None, "[--]", "no (ImportError)")],
+    ("missing", "status", "found", "fix"),
+    [
+        (None, "[OK]", "2.55.0", ""),
+        ("rGADEM", "[--]", "no (rGADEM is missing)", "conda env create"),
+        ("rpy2", "[--]", "no (rpy2 is missing)", "make r"),
+    ],
 )
-def test_rgadem_is_optional(monkeypatch, installed, status, found):
-    packages = types.ModuleType("rpy2.robjects.packages")
-    packages.isinstalled = lambda name: installed and name == "rGADEM"
-    for name in ("rpy2", "rpy2.robjects"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    sys.modules["rpy2.robjects"].packages = packages
-    sys.modules["rpy2"].robjects = sys.modules["rpy2.robjects"]
-    monkeypatch.setitem(sys.modules, "rpy2.robjects.packages", packages)
-    if installed is None:
+def test_rgadem_is_optional(monkeypatch, missing, status, found, fix):
+    def version(name):
+        if missing:
+            raise rgadem.MissingR(missing)
+        return "2.55.0"
 
-        def refuse(name):
-            raise ImportError
-
-        packages.isinstalled = refuse
+    monkeypatch.setattr(rgadem, "package_version", version)
     line = check_rgadem()
     assert (line["status"], line["found"]) == (status, found)
+    assert line["fix"].startswith(fix)
 
 
 def test_table_has_one_line_per_check_and_no_empty_remedy():

@@ -11,7 +11,7 @@ import torch
 
 from genomelm_utils.pretraining.corpus import reference_pieces
 from genomelm_utils.pretraining.masking import draw_centres, mask_tokens
-from genomelm_utils.pretraining.mlm import pretrain
+from genomelm_utils.pretraining.mlm import GENEMASK_FIT, pretrain
 from genomelm_utils.pretraining.spans import spans_from_centres
 from genomelm_utils.tokenizers.kmer import N_SPECIAL, vocab_size
 
@@ -129,6 +129,7 @@ def test_number_of_pieces_of_the_published_corpus():
 
 def test_pretraining_defaults_are_those_of_the_released_script():
     found = {name: p.default for name, p in inspect.signature(pretrain).parameters.items()}
+    found |= GENEMASK_FIT
     script = {
         "preset": "dnabert6",
         "k": 6,

@@ -68,23 +68,6 @@ def folder(tmp_path_factory, contigs):
     return folder
 
 
-@pytest.fixture
-def run(folder, tmp_path, capsys, monkeypatch):
-    """run(*arguments, out=name): (status, out, stdout, stderr); inputs by their names in `folder`.
-
-    The working folder is the one of inputs; outputs are in `tmp_path`.
-    """
-    monkeypatch.chdir(folder)
-
-    def call(*arguments, out="result.tsv"):
-        path = tmp_path / "out" / out
-        status = main.main([str(one) for one in arguments] + ["--out", str(path)])
-        said = capsys.readouterr()
-        return status, path, said.out, said.err
-
-    return call
-
-
 def read_tsv(path):
     return pd.read_csv(path, sep="\t", keep_default_na=False)
 

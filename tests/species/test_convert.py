@@ -9,7 +9,6 @@ import torch
 
 from genomelm_utils.models.alibi_bert import AlibiBertForMaskedLM, AlibiBertModel, alibi_config
 from genomelm_utils.models.alibi_loading import load_alibi, write_published
-from genomelm_utils.species import main
 from genomelm_utils.tasks.embedding_models import load_encoder
 from genomelm_utils.tokenizers.bpe import load_bpe, train_bpe
 
@@ -40,11 +39,10 @@ def publish(folder, kind):
 
 
 @pytest.fixture
-def run(tmp_path, capsys):
+def run(tmp_path, call_main):
     def call(folder, out="converted"):
-        status = main.main(["convert", str(folder), str(tmp_path / out)])
-        said = capsys.readouterr()
-        return status, tmp_path / out, said.out, said.err
+        status, *said = call_main("convert", folder, tmp_path / out)
+        return status, tmp_path / out, *said
 
     return call
 

@@ -1,5 +1,7 @@
 """`species eval`: one table of clusters, shots and bins, as the package gives them."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,6 @@ from genomelm_utils.evaluation.species_classification import few_shot_scores
 from genomelm_utils.sequences.alphabet import decode
 from genomelm_utils.sequences.fasta import write_fasta
 from genomelm_utils.species import eval as eval_
-from genomelm_utils.species import main
 
 LABELS = ("Bacillus a", "Coccus b", "Vibrio c")
 SHORT = ["--bin-min-bp", 500, "--min-bin-size", 5, "--shots", 1, 5]
@@ -42,16 +43,8 @@ def folder(tmp_path_factory, contigs):
 
 
 @pytest.fixture
-def run(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(folder)
-
-    def call(*arguments, out="scores.tsv"):
-        path = tmp_path / "out" / out
-        status = main.main(["eval", *map(str, arguments), "--out", str(path)])
-        said = capsys.readouterr()
-        return status, path, said.out, said.err
-
-    return call
+def run(run):
+    return partial(run, "eval", out="scores.tsv")
 
 
 def read_tsv(path):

@@ -14,7 +14,7 @@ from genomelm_utils.evaluation.feature_fusion import coverage_rows, fuse_feature
 from genomelm_utils.models.alibi_bert import AlibiBertModel, alibi_config
 from genomelm_utils.sequences.alphabet import decode
 from genomelm_utils.sequences.fasta import write_fasta
-from genomelm_utils.species import fusion, main, options
+from genomelm_utils.species import fusion, options
 from genomelm_utils.species.fusion import find_nearest
 from genomelm_utils.tokenizers.bpe import train_bpe
 
@@ -64,20 +64,6 @@ def folder(tmp_path_factory, contigs):
     model.save_pretrained(folder / "model")
     train_bpe([decode(one) for one in codes], 40).save_pretrained(folder / "model")
     return folder
-
-
-@pytest.fixture
-def run(folder, tmp_path, capsys, monkeypatch):
-    """run(*arguments, out=name): (status, out, stdout, stderr), as in test_species_command."""
-    monkeypatch.chdir(folder)
-
-    def call(*arguments, out="result.tsv"):
-        path = tmp_path / "out" / out
-        status = main.main([str(one) for one in arguments] + ["--out", str(path)])
-        said = capsys.readouterr()
-        return status, path, said.out, said.err
-
-    return call
 
 
 def found(path):

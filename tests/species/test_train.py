@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(folder, tmp_path, capsys, monkeypatch):
+def run(folder, tmp_path, call_main, monkeypatch):
     """run(*arguments): (status, out folder, stdout, stderr), of `train` on the six genomes."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(train, "VOCAB_SIZE", 64)
@@ -45,10 +45,8 @@ def run(folder, tmp_path, capsys, monkeypatch):
 
     def call(*arguments, genomes=None):
         files = sorted(folder.glob("*.fna.gz")) if genomes is None else genomes
-        command = ["train", *files, *arguments, "--out", out]
-        status = main.main([str(one) for one in command])
-        said = capsys.readouterr()
-        return status, out, said.out, said.err
+        status, *said = call_main("train", *files, *arguments, "--out", out)
+        return status, out, *said
 
     return call
 

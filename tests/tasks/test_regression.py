@@ -11,7 +11,9 @@ from expression_toy import TISSUES, config, expression_set, random_promoters, to
 from transformers import BertConfig
 
 from genomelm_utils.models.alibi_bert import alibi_config
+from genomelm_utils.models.expression_heads import ExpressionModel
 from genomelm_utils.models.florabert import FloraBertForMaskedLM, build_flora_mlm
+from genomelm_utils.tasks import frozen_features
 from genomelm_utils.tasks.label_transform import LabelTransform
 from genomelm_utils.tasks.regression import (
     RegressionSettings,
@@ -272,6 +274,27 @@ def group_of(name: str, by_prefix: dict[str, float]) -> float | None:
     fitting = [prefix for prefix in by_prefix if name.startswith(prefix)]
     assert len(fitting) <= 1, name
     return by_prefix[fitting[0]] if fitting else None
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_a_frozen_encoder_is_asked_once_and_teaches_the_same(words, genes, pooling, monkeypatch):
+    """Features in memory, or encoded anew in every epoch: equal losses, but for rounding."""
+    settings = RegressionSettings(
+        epochs=3, batch_size=16, peak_lr=1e-2, freeze="encoder", pooling=pooling
+    )
+    calls = []
+    encode = ExpressionModel.encode
+    monkeypatch.setattr(
+        ExpressionModel, "encode", lambda *a, **k: calls.append(1) or encode(*a, **k)
+    )
+    kept = fine_tune(config(), genes, tokenizer=words, settings=settings, seed=4)
+    n_kept = len(calls)
+    monkeypatch.setattr(frozen_features, "MAX_BYTES", 0)
+    again = fine_tune(config(), genes, tokenizer=words, settings=settings, seed=4)
+    assert n_kept < (len(calls) - n_kept) / 3
+    for column in ("train_loss", "valid_loss"):
+        losses = (one.history[column].dropna() for one in (kept, again))
+        assert np.allclose(*losses, rtol=1e-5)
 
 
 def test_layers_learn_at_their_own_rates(words):

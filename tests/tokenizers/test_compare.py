@@ -164,6 +164,6 @@ def test_weights_of_shared_tokens_as_published(human, size, shape, n_outliers):
     pooled = read_tokens(human / f"pooled_mean_outer.{size}.json.gz").drop_duplicates("token")
     pooled = pooled.set_index("token")["weight"]
     assert np.abs(pooled[weights.index] - weights.mean(axis=1)).max() < 1e-12
-    parts = [weights[name].rename("weight").reset_index(names="token") for name in weights]
+    parts = [weights[name].rename("weight").rename_axis("token").reset_index() for name in weights]
     ours = dict(pool_tokens(parts, "inner", "mean", mode="reference"))
     assert {token: pooled[token] for token in ours} == pytest.approx(ours, abs=1e-12)

@@ -49,7 +49,7 @@ def test_shipped_profiles_pass(name):
         ),
         (
             ["04_pretraining/genemask.steps=20"],
-            f"{PRETRAINING}.warmup_steps is 50, expected at most steps (20)",
+            f"{PRETRAINING}.warmup_steps is 30, expected at most steps (20)",
         ),
         (
             ["04_pretraining/genemask.max_bases=132"],

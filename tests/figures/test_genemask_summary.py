@@ -1,46 +1,24 @@
-"""The manuscript's tables from finished runs: signs, names, sentences, files that can be read."""
-
-import json
-import shutil
+"""GeneMask's figures from finished runs: signs, names, sentences, the main table, numbers."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 
-from genomelm_utils import paths
-from genomelm_utils.figures.collect import (
-    collect_numbers,
+from genomelm_utils.figures.genemask_summary import (
     contiguous_of,
     describe_agreement,
     describe_fewshot,
-    describe_gathered,
     describe_masking,
     describe_pairs,
     describe_pretraining,
-    describe_runs,
-    describe_species,
-    draw_each,
-    gather,
-    grid_for,
+    gather_genemask,
+    genemask_numbers,
     main_layout,
     main_rows,
-    over_species,
     pairs_against_contiguous,
-    publish,
-    to_markdown,
+    write_main_tables,
 )
-from genomelm_utils.figures.legend import legend_of
-from genomelm_utils.figures.species import describe_recovered
-from genomelm_utils.pipeline.context import Parent
-
-
-def make_parent(root, stage: str, run: str, **tables: pd.DataFrame) -> Parent:
-    folder = root / stage / run
-    (folder / "tables").mkdir(parents=True)
-    for name, table in tables.items():
-        table.to_csv(folder / "tables" / f"{name}.csv", index=False)
-    return Parent(stage, run, folder)
+from genomelm_utils.figures.manuscript import describe_gathered
 
 
 def agreement_table(pairs: dict[tuple[str, str], float]) -> pd.DataFrame:
@@ -96,16 +74,16 @@ BASELINES = pd.DataFrame({"name": ["guessing", "chain"], "bits_per_base": [2.0, 
 
 
 @pytest.fixture
-def tables(tmp_path) -> dict[str, pd.DataFrame]:
+def tables(make_parent) -> dict[str, pd.DataFrame]:
     """What a demo profile leaves, gathered: two models, two few-shot sets, one ranking."""
     scores = pd.DataFrame({"ngram": ["AC"], "score_x": [1.0], "score_y": [2.0]})
     ranking = make_parent(
-        tmp_path, "02_pmi_ranking", "default", scores=scores,
+        "02_pmi_ranking", "default", scores=scores,
         agreement=agreement_table({("corrected", "reference"): 0.6}),
     )  # fmt: skip
     models = [
         make_parent(
-            tmp_path, "04_pretraining", name, masking=MASKING[i : i + 1], final=FINAL[i : i + 1],
+            "04_pretraining", name, masking=MASKING[i : i + 1], final=FINAL[i : i + 1],
             baselines=BASELINES,
             history=pd.DataFrame({"scheme": name, "step": [0], "bits_per_base": [2.0]}),
         )
@@ -113,12 +91,12 @@ def tables(tmp_path) -> dict[str, pd.DataFrame]:
     ]  # fmt: skip
     sets = [
         make_parent(
-            tmp_path, "05_fewshot", name, summary=SUMMARY[SUMMARY["dataset"] == name],
+            "05_fewshot", name, summary=SUMMARY[SUMMARY["dataset"] == name],
             paired=PAIRED[PAIRED["dataset"] == name],
         )
         for name in ("promoter", "splice")
     ]  # fmt: skip
-    return gather(rankings=[ranking], pretraining=models, fewshot=sets)
+    return gather_genemask(rankings=[ranking], pretraining=models, fewshot=sets)
 
 
 # --- gathering ------------------------------------------------------------------------------------
@@ -133,53 +111,24 @@ def test_tables_of_all_runs_stand_below_each_other(tables):
     assert counted.loc["summary"].tolist() == [2, len(SUMMARY)]
 
 
-def test_published_scores_take_the_place_of_ours(tmp_path, tables):
+def test_published_scores_take_the_place_of_ours(make_parent, tables):
     one, two = (pd.DataFrame({"score_x": [x]}) for x in (1.0, 2.0))
     agreement = agreement_table({("corrected", "reference"): 0.6})
     parents = [
-        make_parent(tmp_path, "02", "with", scores=one, published_scores=two, agreement=agreement),
-        make_parent(tmp_path, "02", "without", scores=one, agreement=agreement),
+        make_parent("02", "with", scores=one, published_scores=two, agreement=agreement),
+        make_parent("02", "without", scores=one, agreement=agreement),
     ]
     baselines = make_parent(
-        tmp_path, "04", "m", masking=MASKING, final=FINAL, baselines=BASELINES, history=FINAL
+        "04", "m", masking=MASKING, final=FINAL, baselines=BASELINES, history=FINAL
     )
-    found = gather(rankings=parents, pretraining=[baselines], fewshot=[])["scores"]
+    found = gather_genemask(rankings=parents, pretraining=[baselines], fewshot=[])["scores"]
     assert found[["run", "score_x"]].values.tolist() == [["with", 2.0], ["without", 1.0]]
 
 
-def test_a_missing_table_names_the_run(tmp_path):
-    parent = make_parent(tmp_path, "02", "old", scores=FINAL)
+def test_a_missing_table_names_the_run(make_parent):
+    parent = make_parent("02", "old", scores=FINAL)
     with pytest.raises(FileNotFoundError, match=r"02/old has no table 'agreement'.*scores"):
-        gather(rankings=[parent], pretraining=[], fewshot=[])
-
-
-# --- axes -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("n", "shape", "off"), [(1, (1, 1), 0), (2, (1, 2), 0), (3, (2, 2), 1)])
-def test_grid_has_room_and_switches_off_what_is_left(n, shape, off):
-    _, axes = grid_for(n)
-    assert axes.shape == shape
-    assert sum(not ax.axison for ax in axes.flat) == off
-    assert all(ax.axison for ax in axes.flat[:n])
-
-
-def test_each_group_is_drawn_on_its_own_axes_with_its_name():
-    _, axes = grid_for(2)
-    before = plt.get_fignums()
-
-    def plot(part, ax, *, factor):
-        ax.plot(part["x"], factor * part["x"], label="line")
-        return ax.plot([0], [0], label=part["name"].iloc[0])
-
-    table = pd.DataFrame({"name": ["b", "a", "b"], "x": [1, 2, 3]})
-    draw_each(table, "name", axes, plot, factor=2)
-    assert plt.get_fignums() == before
-    assert [ax.get_title() for ax in axes.flat] == ["b", "a"]
-    assert [ax.lines[0].get_ydata().tolist() for ax in axes.flat] == [[2, 6], [4]]
-    handles, labels = legend_of(axes)
-    assert labels == ["line", "b", "a"]
-    assert handles[0] is axes.flat[0].lines[0]
+        gather_genemask(rankings=[parent], pretraining=[], fewshot=[])
 
 
 # --- differences ----------------------------------------------------------------------------------
@@ -304,36 +253,24 @@ def test_layout_has_a_column_per_shots_and_gaps_where_there_is_no_run():
     assert single["10 shots"].tolist()[0] == "0.660"
 
 
-def test_markdown_has_one_line_per_row():
-    text = to_markdown(pd.DataFrame({"a": [1, 2], "b": ["x", ""]}))
-    assert text == "| a | b |\n|---|---|\n| 1 | x |\n| 2 |  |\n"
+def test_the_main_table_is_written_for_the_readme(tables, tmp_path):
+    write_main_tables(main_rows(tables["summary"]), tmp_path)
+    assert sorted(file.name for file in tmp_path.glob("*.md")) == [
+        "main_accuracy.md",
+        "main_auc.md",
+    ]
+    markdown = (tmp_path / "main_accuracy.md").read_text().splitlines()
+    assert markdown[0] == "| dataset | method | model | 10 shots | 50 shots |"
+    assert "| promoter | fine-tuned | genemask | 0.700 [0.650, 0.750] | 0.950 [0.900, 1.000] |" in (
+        markdown
+    )
 
 
-# --- publishing -----------------------------------------------------------------------------------
-
-
-class FakeRun:
-    """As much of a run as publishing needs."""
-
-    def __init__(self, folder, profile="demo"):
-        self.dir, self.profile = folder, profile
-
-    def path(self, name):
-        (self.dir / name).mkdir(parents=True, exist_ok=True)
-        return self.dir / name
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, tables):
-    monkeypatch.setattr(paths, "ROOT", tmp_path / "root")
-    found = FakeRun(tmp_path / "run")
-    main_rows(tables["summary"]).to_csv(found.path("tables") / "main.csv", index=False)
-    (found.path("figures") / "figure1.svg").write_text("<svg/>")
-    return found
+# --- numbers --------------------------------------------------------------------------------------
 
 
 def test_numbers_are_those_of_the_tables(tables):
-    numbers = collect_numbers(tables)
+    numbers = genemask_numbers(tables)
     assert numbers["ranking_agreement"] == {
         "default: corrected v reference": {"spearman": 0.6, "overlap_top_100": 0.3}
     }
@@ -345,163 +282,13 @@ def test_numbers_are_those_of_the_tables(tables):
 
 def test_numbers_keep_apart_what_two_runs_of_a_scheme_measured(tables):
     both = tables["masking"].assign(scheme="genemask", run=["released", "corrected"])
-    numbers = collect_numbers(tables | {"masking": both})
+    numbers = genemask_numbers(tables | {"masking": both})
     assert numbers["masked_share"] == {"released": 0.15, "corrected": 0.2}
 
 
-def test_published_files_are_the_runs_own(run, tables):
-    folder = publish(run, tables)
-    assert folder == paths.ROOT / "figures" / "demo"
-    assert sorted(file.name for file in folder.iterdir()) == [
-        "figure1.svg",
-        "main.csv",
-        "main_accuracy.md",
-        "main_auc.md",
-        "numbers.json",
-    ]
-    for file in folder.iterdir():
-        own = run.dir / ("figures" if file.suffix == ".svg" else "tables") / file.name
-        assert file.read_bytes() == own.read_bytes()
-    markdown = (folder / "main_accuracy.md").read_text().splitlines()
-    assert markdown[0] == "| dataset | method | model | 10 shots | 50 shots |"
-    assert "| promoter | fine-tuned | genemask | 0.700 [0.650, 0.750] | 0.950 [0.900, 1.000] |" in (
-        markdown
-    )
-    assert json.loads((folder / "numbers.json").read_text()) == collect_numbers(tables)
-
-
-def test_what_was_published_before_and_is_no_more_goes(run, tables):
-    publish(run, tables)
-    first = (paths.ROOT / "figures/demo/numbers.json").read_bytes()
-    (paths.ROOT / "figures/demo/figure9.svg").write_text("old")
-    publish(run, tables)
-    assert not (paths.ROOT / "figures/demo/figure9.svg").exists()
-    assert (paths.ROOT / "figures/demo/numbers.json").read_bytes() == first
-
-
-def test_a_copy_that_fails_leaves_what_was_published_before(run, tables, monkeypatch):
-    folder = publish(run, tables)
-    before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    copy = shutil.copyfile
-
-    def full(source, target):
-        if source.name == "main.csv":
-            raise OSError(28, "No space left on device")
-        copy(source, target)
-
-    (run.path("figures") / "figure1.svg").write_text("<svg>new</svg>")
-    monkeypatch.setattr(shutil, "copyfile", full)
-    with pytest.raises(OSError, match="No space left"):
-        publish(run, tables)
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
-    assert [file.name for file in folder.parent.iterdir()] == ["demo"]
-
-
-def test_numbers_without_a_value_are_valid_json(run, tables):
+def test_numbers_without_a_value_are_none(tables):
     tables["final"].loc[0, "bits_last"] = np.nan
     tables["agreement"].loc[0, "value"] = np.inf
-
-    def refuse(constant):
-        raise AssertionError(f"{constant} is no JSON")
-
-    text = (publish(run, tables) / "numbers.json").read_text()
-    numbers = json.loads(text, parse_constant=refuse)
+    numbers = genemask_numbers(tables)
     assert numbers["bits_per_base"] == {"contiguous": None, "genemask": 1.8}
     assert numbers["ranking_agreement"]["default: corrected v reference"]["spearman"] is None
-
-
-def test_a_run_outside_a_batch_publishes_nothing_outside_its_folder(run, tables):
-    run.profile = "interactive"
-    assert publish(run, tables) == run.dir / "tables"
-    assert (run.dir / "tables" / "numbers.json").is_file()
-    assert not paths.figures_dir().exists()
-
-
-# --- species --------------------------------------------------------------------------------------
-
-
-def species_parent(root, run: str, difference: float, binned: bool = True) -> Parent:
-    """A run of stage 10 with one model and canonical TNF; `binned`: long enough for bins."""
-    methods, units = ["trained", "canonical_tnf"], ["contig", "species"]
-    ari = pd.DataFrame(
-        [
-            {
-                "method": m,
-                "label": m,
-                "unit": u,
-                "mean": 0.5 + shift,
-                "low": 0.1,
-                "high": 0.9,
-                "n": 6,
-            }
-            for m, shift in zip(methods, (difference, 0.0), strict=True)
-            for u in units
-        ]
-    )
-    paired = pd.DataFrame(
-        [
-            {"method": "trained", "label": "trained", "unit": u, "difference": difference,
-             "low": difference - 0.1, "high": difference + 0.1, "p": 0.04, "p_holm": 0.04, "n": 6}
-            for u in units
-        ]
-    )  # fmt: skip
-    fewshot = pd.DataFrame(
-        {"method": methods, "label": methods, "shots": 1, "mean": [0.7, 0.6], "low": 0.5,
-         "high": 0.8}
-    )  # fmt: skip
-    recovered = pd.DataFrame(
-        {"method": methods, "label": methods, "threshold": 0.5, "n_recovered": [4, 3],
-         "n_species": 6, "low": 0.2, "high": 0.9}
-    )  # fmt: skip
-    return make_parent(
-        root, "10_clustering_binning", run, ari=ari, paired=paired, fewshot=fewshot,
-        recovered=recovered if binned else recovered[:0],
-    )  # fmt: skip
-
-
-@pytest.fixture
-def species_tables(tmp_path) -> dict[str, pd.DataFrame]:
-    """Tables of two species benchmarks, the second of reads too short to be binned; no others."""
-    parents = [
-        species_parent(tmp_path, "contigs", 0.2),
-        species_parent(tmp_path, "reads", -0.2, binned=False),
-    ]
-    return gather(rankings=[], pretraining=[], fewshot=[], species=parents)
-
-
-def test_species_tables_are_gathered_with_their_runs(species_tables):
-    ari = over_species(species_tables["species_ari"])
-    assert ari["unit"].unique().tolist() == ["species"]
-    assert ari["run"].unique().tolist() == ["contigs", "reads"]
-    assert species_tables["species_recovered"]["run"].unique().tolist() == ["contigs"]
-    counted = describe_gathered(species_tables).set_index("table")["runs"]
-    assert counted["species_fewshot"] == 2
-    assert counted["summary"] == 0
-
-
-def test_each_run_has_its_verdict(species_tables):
-    ari = over_species(species_tables["species_ari"])
-    text = describe_species(ari, species_tables["species_paired"])
-    assert text.startswith("contigs: Adjusted Rand index")
-    first, second = text.split(" reads: ")
-    assert "Trained is above canonical TNF: difference of ARI +0.200 [+0.100, +0.300]" in first
-    assert "Trained is below canonical TNF: difference of ARI -0.200 [-0.300, -0.100]" in second
-    one = species_tables["species_recovered"]
-    assert describe_runs(one, describe_recovered).startswith("Of 6 species, recovered")
-
-
-def test_a_profile_without_species_has_empty_tables(tables):
-    assert over_species(tables["species_ari"]).empty
-    assert tables["species_recovered"].empty
-    numbers = collect_numbers(tables)
-    assert numbers["species_ari"] == numbers["species_ari_difference"] == {}
-
-
-def test_species_numbers_are_those_over_species(tables, species_tables):
-    merged = tables | {n: t for n, t in species_tables.items() if n.startswith("species")}
-    numbers = collect_numbers(merged)
-    assert numbers["species_ari"]["contigs"] == {"trained": 0.7, "canonical_tnf": 0.5}
-    assert numbers["species_ari_difference"] == {
-        "contigs": {"trained": 0.2},
-        "reads": {"trained": -0.2},
-    }

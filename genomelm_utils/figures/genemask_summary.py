@@ -1,27 +1,22 @@
-"""Tables of finished runs brought together for the manuscript's figures and its quoted numbers."""
+"""GeneMask's manuscript figures: rankings, pretrainings and few-shot sets side by side."""
 
-import json
-import logging
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from genomelm_utils import paths
+from genomelm_utils.figures.manuscript import (
+    finite_numbers,
+    label_runs,
+    stack_tables,
+    to_markdown,
+)
 from genomelm_utils.figures.schemes import SCHEMES
-from genomelm_utils.figures.species_verdict import describe_clustering
-from genomelm_utils.figures.style import DOUBLE_MM, new_figure
 
 if TYPE_CHECKING:  # runs are handed in: only their types are named here
-    from genomelm_utils.pipeline.context import Parent, Run
-
-logger = logging.getLogger(__name__)
+    from genomelm_utils.pipeline.context import Parent
 
 MAIN_METRICS = ("accuracy", "auc", "f1", "mcc")
 #: Lower-case names of the manuscript's tables -> where they come from: (parents, table).
@@ -33,77 +28,26 @@ SOURCES = {
     "baselines": ("pretraining", "baselines"),
     "summary": ("fewshot", "summary"),
     "paired": ("fewshot", "paired"),
-    "species_ari": ("species", "ari"),
-    "species_paired": ("species", "paired"),
-    "species_fewshot": ("species", "fewshot"),
-    "species_recovered": ("species", "recovered"),
 }
 
 
-def gather(
-    *,
-    rankings: Sequence["Parent"],
-    pretraining: Sequence["Parent"],
-    fewshot: Sequence["Parent"],
-    species: Sequence["Parent"] = (),
+def gather_genemask(
+    *, rankings: Sequence["Parent"], pretraining: Sequence["Parent"], fewshot: Sequence["Parent"]
 ) -> dict[str, pd.DataFrame]:
     """Name -> the table of all parents one below the other, with the parent's name in `run`.
-
-    A stage without runs gives tables that are empty.
 
     `scores` holds, per ranking run, the published scores against ours where the published file was
     at hand, and otherwise the released computation against ours.
     """
-    parents = {
-        "rankings": rankings, "pretraining": pretraining, "fewshot": fewshot, "species": species
-    }  # fmt: skip
-    tables = {name: _stack(parents[kind], table) for name, (kind, table) in SOURCES.items()}
-    tables["scores"] = _label(
+    parents = {"rankings": rankings, "pretraining": pretraining, "fewshot": fewshot}
+    tables = {name: stack_tables(parents[kind], table) for name, (kind, table) in SOURCES.items()}
+    tables["scores"] = label_runs(
         (p, p.table("published_scores" if "published_scores" in p.tables else "scores"))
         for p in rankings
     )
     # every model of one corpus is judged on the same frozen masks, so the baselines are repeated
     tables["baselines"] = tables["baselines"].drop_duplicates(["name", "bits_per_base"])
     return tables
-
-
-def _stack(parents: Sequence["Parent"], table: str) -> pd.DataFrame:
-    return _label((parent, parent.table(table)) for parent in parents)
-
-
-def _label(parts: Any) -> pd.DataFrame:
-    tables = [table.assign(run=parent.run) for parent, table in parts]
-    tables = [table for table in tables if len(table)] or tables[:1]  # headers alone have no types
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"run": []})
-
-
-def describe_gathered(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """What was found: rows and runs of every table."""
-    return pd.DataFrame(
-        [
-            {"table": name, "runs": table["run"].nunique(), "rows": len(table)}
-            for name, table in tables.items()
-        ]
-    )
-
-
-def grid_for(n: int, *, height_mm: float = 64) -> tuple[Figure, np.ndarray]:
-    """A figure with at least n axes, two in a row; those left over are switched off."""
-    n_cols = min(n, 2) or 1
-    n_rows = -(-n // n_cols) or 1
-    fig, axes = new_figure(n_rows, n_cols, width_mm=DOUBLE_MM, height_mm=height_mm * n_rows + 12)
-    for ax in axes.flat[n:]:
-        ax.set_axis_off()
-    return fig, axes
-
-
-def draw_each(
-    table: pd.DataFrame, by: str, axes: np.ndarray, plot: Callable[..., Axes], **options: Any
-) -> None:
-    """Draws each group of `table` on its own axes, titled with the group's name."""
-    for (name, part), ax in zip(table.groupby(by, sort=False), axes.flat, strict=False):
-        plot(part, ax, **options)
-        ax.set_title(str(name))
 
 
 def describe_agreement(agreement: pd.DataFrame) -> str:
@@ -199,26 +143,6 @@ def describe_pairs(pairs: pd.DataFrame) -> str:
     )
 
 
-def over_species(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose interval is over species, which speaks of species never seen; empty of empty."""
-    return table[table["unit"] == "species"] if len(table) else table
-
-
-def describe_species(ari: pd.DataFrame, paired: pd.DataFrame) -> str:
-    """What each run says about ARI: is training on pairs better than canonical TNF?"""
-    return describe_runs(
-        ari, lambda part: describe_clustering(part, paired[paired["run"] == part["run"].iloc[0]])
-    )
-
-
-def describe_runs(table: pd.DataFrame, describe: Callable[[pd.DataFrame], str]) -> str:
-    """The sentences of each run, with its name in front where there are several."""
-    texts = {str(run): describe(part) for run, part in table.groupby("run", sort=False)}
-    if len(texts) == 1:
-        return next(iter(texts.values()))
-    return " ".join(f"{run}: {text}" for run, text in texts.items())
-
-
 def main_rows(summary: pd.DataFrame) -> pd.DataFrame:
     """The main table, tidy: dataset, shots, method, model, metric, mean, low, high, n, unit."""
     columns = ["dataset", "shots", "method", "model", "metric", "mean", "low", "high", "n", "unit"]
@@ -238,16 +162,15 @@ def main_layout(main: pd.DataFrame, metric: str) -> pd.DataFrame:
     return wide.reset_index().fillna("")
 
 
-def to_markdown(table: pd.DataFrame) -> str:
-    """The table as GitHub's Markdown."""
-    head = "| " + " | ".join(map(str, table.columns)) + " |"
-    line = "|" + "---|" * len(table.columns)
-    body = ["| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False)]
-    return "\n".join([head, line, *body]) + "\n"
+def write_main_tables(main: pd.DataFrame, folder: Path) -> None:
+    """The main table as Markdown, `main_accuracy.md` (the README's) and `main_auc.md`."""
+    for metric in MAIN_METRICS[:2]:
+        text = to_markdown(main_layout(main, metric))
+        (folder / f"main_{metric}.md").write_text(text, encoding="utf-8")
 
 
-def collect_numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """Every number the text quotes, by name and run; from tables only. None where not a number."""
+def genemask_numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """Every number the text quotes, by name and run; None where not a number."""
     agreement = tables["agreement"]
     agreement = agreement.assign(
         name=agreement["run"] + ": " + agreement["a"] + " v " + agreement["b"]
@@ -257,56 +180,11 @@ def collect_numbers(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     masking, final = trained.set_index("run"), tables["final"].set_index("run")
     return {
         "ranking_agreement": {
-            name: _numbers(part.set_index("measure")["value"])
+            name: finite_numbers(part.set_index("measure")["value"])
             for name, part in agreement.groupby("name")
         },
-        "masked_share": _numbers(masking["masked_share"]),
-        "hidden_share": _numbers(masking["hidden_share"]),
-        "bits_per_base": _numbers(final["bits_last"]),
-        "bits_markov": _numbers(final["bits_markov"]),
-        "species_ari": _by_run(over_species(tables["species_ari"]), "mean"),
-        "species_ari_difference": _by_run(over_species(tables["species_paired"]), "difference"),
+        "masked_share": finite_numbers(masking["masked_share"]),
+        "hidden_share": finite_numbers(masking["hidden_share"]),
+        "bits_per_base": finite_numbers(final["bits_last"]),
+        "bits_markov": finite_numbers(final["bits_markov"]),
     }
-
-
-def _by_run(table: pd.DataFrame, column: str) -> dict[str, dict[str, float | None]]:
-    """Run -> method -> number."""
-    return {
-        str(run): _numbers(part.set_index("method")[column]) for run, part in table.groupby("run")
-    }
-
-
-def _numbers(values: pd.Series) -> dict[str, float | None]:
-    # JSON has no NaN and no infinity
-    return {str(name): float(v) if np.isfinite(v) else None for name, v in values.items()}
-
-
-def publish(run: "Run", tables: dict[str, pd.DataFrame]) -> Path:
-    """Writes numbers.json and copies figures and tables to figures/<profile>/; that folder.
-
-    The copy takes the place of an earlier one when it is complete.
-
-    The README's main table is `main_accuracy.md` there. A run outside a batch publishes nothing
-    outside its own folder.
-    """
-    folder = run.path("tables")
-    numbers = json.dumps(collect_numbers(tables), indent=1, sort_keys=True, allow_nan=False)
-    (folder / "numbers.json").write_text(numbers + "\n", encoding="utf-8")
-    main = pd.read_csv(folder / "main.csv")
-    for metric in MAIN_METRICS[:2]:
-        text = to_markdown(main_layout(main, metric))
-        (folder / f"main_{metric}.md").write_text(text, encoding="utf-8")
-    if run.profile == paths.INTERACTIVE:
-        return folder
-    target = paths.figures_dir() / run.profile
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
-        new.mkdir()
-        for file in [*run.path("figures").iterdir(), *folder.iterdir()]:
-            shutil.copyfile(file, new / file.name)
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
-    logger.info("published %d files to %s", len(list(target.iterdir())), target)
-    return target

@@ -1,0 +1,207 @@
+"""Promoter networks around what others made: motif counts, a DNABERT, Enformer's features.
+
+Shapes: B sequences, L bases, M motifs, T tokens, P bins, D width.
+"""
+
+import logging
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import BertConfig, BertModel
+
+from genomelm_utils.models.motif_scan import MotifScanner
+from genomelm_utils.models.presets import k_of_vocab
+from genomelm_utils.models.promoter_blocks import Lengths, place_mask
+from genomelm_utils.sequences.alphabet import CODE_N, N_BASES
+from genomelm_utils.tokenizers.kmer import CLS, N_SPECIAL, PAD, SEP, UNK, VOCAB_ORDER
+
+logger = logging.getLogger(__name__)
+
+POOLINGS = ("pooler", "mean")
+#: Width of Enformer's embeddings. Source: Avsec et al. 2021, Nat. Methods 18:1196 (2 x 1536).
+ENFORMER_WIDTH = 3072
+ENFORMER_HINT = (
+    "Enformer's features need the package enformer-pytorch, which is not installed: "
+    "pip install enformer-pytorch"
+)
+
+
+class MotifFCN(nn.Module):
+    """Codes to counts of motif hits to [B, D]: linear layers with ReLU between.
+
+    sizes: motifs (names), max_width, dense (widths of the layers), p_value.
+    Source: Reddy et al. 2023 (bioRxiv 2023.02.24.529941), code, MotifBasedFCN.
+    """
+
+    min_length = 1
+
+    def __init__(self, sizes: dict[str, Any]) -> None:
+        super().__init__()
+        widths = [len(sizes["motifs"]), *sizes["dense"]]
+        self.scanner = MotifScanner(len(sizes["motifs"]), sizes["max_width"])
+        pairs = pairwise(widths)
+        self.layers = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairs)
+        self.width = widths[-1]
+
+    def forward(self, codes_BL: torch.Tensor, lengths_B: Lengths = None) -> torch.Tensor:
+        return self.forward_counts(self.scanner(codes_BL))
+
+    def forward_counts(self, counts_BM: torch.Tensor) -> torch.Tensor:
+        """[B, D] of counts that are already at hand: scanning is the same in every epoch."""
+        x_BD = counts_BM.to(self.layers[0].weight.dtype)
+        for i, layer in enumerate(self.layers):
+            x_BD = layer(functional.relu(x_BD) if i else x_BD)
+        return x_BD
+
+
+class DnaBert(nn.Module):
+    """Codes to overlapping k-mers to [B, D]: BERT's pooler, or the mean over a sequence's k-mers.
+
+    A k-mer with a base that is not definite is `[UNK]`. sizes: bert (the configuration), pooling.
+    """
+
+    def __init__(self, sizes: dict[str, Any]) -> None:
+        super().__init__()
+        if sizes["pooling"] not in POOLINGS:
+            raise ValueError(f"pooling is {sizes['pooling']!r}, expected {' or '.join(POOLINGS)}")
+        config = BertConfig(**sizes["bert"], attn_implementation="sdpa")
+        self.k, self.pooling = k_of_vocab(config.vocab_size), sizes["pooling"]
+        self.bert = BertModel(config, add_pooling_layer=self.pooling == "pooler")
+        self.width, self.min_length = config.hidden_size, self.k
+        self.max_length = config.max_position_embeddings - 2 + self.k - 1
+
+    def token_ids(
+        self, codes_BL: torch.Tensor, lengths_B: Lengths
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(ids int64 [B, L - k + 3], mask bool): `[CLS]`, k-mers, `[SEP]`, made on the device."""
+        order = "ACGT"
+        digits = torch.tensor([VOCAB_ORDER.index(base) for base in order], device=codes_BL.device)
+        windows_BTK = codes_BL.unfold(1, self.k, 1).long()
+        places = 4 ** torch.arange(self.k - 1, -1, -1, device=codes_BL.device)
+        ids_BT = (digits[windows_BTK.clamp(max=N_BASES - 1)] * places).sum(-1) + N_SPECIAL
+        ids_BT[(windows_BTK >= N_BASES).any(-1)] = UNK
+        n_rows, n_tokens = ids_BT.shape
+        if lengths_B is None:
+            lengths_B = torch.full((n_rows,), codes_BL.shape[1], device=codes_BL.device)
+        own_B = lengths_B - self.k + 1
+        ids_BT = functional.pad(ids_BT, (1, 1), value=PAD)
+        ids_BT[:, 0] = CLS
+        ids_BT = ids_BT.masked_fill(~place_mask(own_B + 1, n_tokens + 2), PAD)
+        ids_BT[torch.arange(n_rows, device=codes_BL.device), own_B + 1] = SEP
+        return ids_BT, place_mask(own_B + 2, n_tokens + 2)
+
+    def forward(self, codes_BL: torch.Tensor, lengths_B: Lengths = None) -> torch.Tensor:
+        ids_BT, mask_BT = self.token_ids(codes_BL, lengths_B)
+        output = self.bert(input_ids=ids_BT, attention_mask=mask_BT.long())
+        if self.pooling == "pooler":
+            return output.pooler_output
+        # k-mers alone: neither [CLS] nor [SEP]
+        kept_BT = mask_BT.roll(-1, dims=1) & mask_BT
+        kept_BT[:, 0] = kept_BT[:, -1] = False
+        hidden_BTD = output.last_hidden_state.masked_fill(~kept_BT[..., None], 0)
+        return hidden_BTD.sum(1) / kept_BT.sum(1, keepdim=True).to(hidden_BTD.dtype)
+
+
+def read_bert(folder: str | Path) -> tuple[BertModel, str]:
+    """The encoder of a DNABERT folder, published or our own, and the pooling that it can serve.
+
+    'pooler' where the checkpoint has one, else 'mean' (our masked language models have none, and
+    one of random weights would only blur). Heads of other tasks are left out. Raises:
+        FileNotFoundError without config.json; ValueError for a vocabulary that is none of k-mers,
+        or an encoder weight that is missing or of another shape.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{folder / 'config.json'} does not exist; expected the folder of a DNABERT: "
+            "config.json and model.safetensors or pytorch_model.bin"
+        )
+    config = BertConfig.from_pretrained(folder)
+    k_of_vocab(config.vocab_size)
+    try:
+        model, info = BertModel.from_pretrained(
+            folder, config=config, dtype=torch.float32, output_loading_info=True
+        )
+    except RuntimeError as error:  # shapes that do not fit
+        raise ValueError(f"{folder}: weights do not fit config.json: {error}") from error
+    missing = sorted(info["missing_keys"])
+    lost = [name for name in missing if not name.startswith("pooler.")]
+    if lost or len(missing) == 1:
+        raise ValueError(
+            f"{folder}: {len(missing)} missing weights ({', '.join((lost or missing)[:5])}); is it "
+            "the checkpoint of another model?"
+        )
+    if missing:
+        model.pooler = None  # made up by transformers, of random weights
+    pooling = "mean" if missing else "pooler"
+    logger.info("%s: pooling %s (pooler %s)", folder, pooling, "absent" if missing else "present")
+    return model, pooling
+
+
+class EnformerFeatures(nn.Module):
+    """Codes to [B, 3072]: a learned weighting of the bins of a frozen Enformer.
+
+    The trunk never learns and stays in evaluation mode. Sequences of different lengths go through
+    it one length after the other, since it knows no padding. sizes: enformer (the configuration).
+    Source: Avsec et al. 2021; lucidrains/enformer-pytorch; Reddy et al., `EnformerFrozenBase`.
+    """
+
+    min_length = 1
+
+    def __init__(self, sizes: dict[str, Any]) -> None:
+        super().__init__()
+        self.trunk = import_enformer().from_hparams(**sizes["enformer"])
+        self.trunk.requires_grad_(False)
+        self.width = 2 * sizes["enformer"]["dim"]
+        self.weigh = nn.Linear(self.width, 1)
+
+    def train(self, mode: bool = True) -> "EnformerFeatures":
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+    @torch.no_grad()
+    def bins(self, codes_BL: torch.Tensor) -> torch.Tensor:
+        """[B, P, 3072] of sequences of one length: a bin per 128 bases, rounded up seven times."""
+        letters = codes_BL.long()
+        letters = letters.masked_fill((letters >= N_BASES) & (letters <= CODE_N), N_BASES)
+        return self.trunk(letters, return_only_embeddings=True)
+
+    @torch.no_grad()
+    def tracks(self, codes_BL: torch.Tensor) -> torch.Tensor:
+        """[B, P x tracks] of sequences of one length: all human, then all mouse tracks, by bin.
+
+        6,956 tracks in 10 bins of a construct of 1,177 bases are 69,560 features. Source: Reddy et
+        al., `EnformerFullFrozenBase`.
+        """
+        letters = codes_BL.long()
+        letters = letters.masked_fill((letters >= N_BASES) & (letters <= CODE_N), N_BASES)
+        found = self.trunk(letters)
+        return torch.cat([found["human"], found["mouse"]], dim=-1).flatten(1)
+
+    def forward(self, codes_BL: torch.Tensor, lengths_B: Lengths = None) -> torch.Tensor:
+        if lengths_B is None:
+            return self._pool(self.bins(codes_BL))
+        out_BD = codes_BL.new_zeros((len(codes_BL), self.width), dtype=self.weigh.weight.dtype)
+        for length in lengths_B.unique().tolist():
+            rows = (lengths_B == length).nonzero()[:, 0]
+            out_BD = out_BD.index_copy(
+                0, rows, self._pool(self.bins(codes_BL[rows, :length])).to(out_BD)
+            )
+        return out_BD
+
+    def _pool(self, bins_BPD: torch.Tensor) -> torch.Tensor:
+        return (self.weigh(bins_BPD).softmax(1) * bins_BPD).sum(1)
+
+
+def import_enformer() -> type:
+    """The class `Enformer`; ImportError that says what to install."""
+    try:
+        from enformer_pytorch import Enformer
+    except ImportError as error:
+        raise ImportError(ENFORMER_HINT) from error
+    return Enformer

@@ -1,0 +1,122 @@
+"""What is read off finished runs of stage 08: ends of the range, specificity, transfer.
+
+Shapes: S rows, T outputs.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genomelm_utils.datasets.activity_task import CLASS_KINDS, ActivitySet
+from genomelm_utils.evaluation.promoter_activity import activity_scores, specificity_scores
+from genomelm_utils.evaluation.promoter_transfer import parse_transfers, transfer_scores
+from genomelm_utils.models.promoter_nets import load_promoter_net
+from genomelm_utils.tasks.activity_benchmark import sets_of_seed
+from genomelm_utils.tasks.activity_grid import Cell, unique_pretrainings
+from genomelm_utils.tasks.activity_scores import average_rows, predict_rows
+from genomelm_utils.tasks.multitask import MultiTask
+from genomelm_utils.tasks.transfer import run_plan
+from genomelm_utils.training.checkpoint import hide_bars
+
+SURE = "SuRE"  # its genomes together, by the mean of their heads
+
+
+def detail_scores(
+    cells: Sequence[Cell], sets: Mapping[str, ActivitySet], folder: str | Path, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(scores of all rows and of the tenths at both ends, scores of differences between cells).
+
+    Of the first seed of every training cell of a regression, on its test rows, with bootstrap
+    intervals over rows: see `evaluation.promoter_activity`. Both are empty for other kinds; the
+    second is with fewer than two outputs.
+    """
+    predicted, labels, outputs = {}, None, ()
+    for cell in cells:
+        plan = cell.plans[0]
+        if cell.kind != "train" or not plan.target or sets[plan.target].spec.kind != "regression":
+            continue
+        used = sets_of_seed(sets, plan.target, cell.split, plan.seed)
+        outcome = run_plan(plan, used, folder)
+        predicted[cell.label] = outcome.predicted["test"]
+        labels, outputs = outcome.labels["test"], used[plan.target].spec.outputs
+    if labels is None:
+        return pd.DataFrame(), pd.DataFrame()
+    ends = activity_scores(labels, predicted, outputs, seed=seed, n_resamples=200)
+    if len(outputs) < 2:
+        return ends, pd.DataFrame()
+    return ends, specificity_scores(labels, predicted, outputs, seed=seed, n_resamples=200)
+
+
+def zero_shot_scores(
+    cells: Sequence[Cell],
+    sets: Mapping[str, ActivitySet],
+    target: str,
+    transfers: Sequence[str],
+    folder: str | Path,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """r and rho of heads of other tasks on the target's rows, without any training on it.
+
+    transfers: 'task:output=output of the target', the same for all pretrainings that have such a
+    task; SuRE's genomes are one task, `SURE`. All rows in parts count: none was trained on.
+    Columns backbone, pretrain, and those of `transfer_scores`.
+    """
+    data = sets[target]
+    rows = np.flatnonzero(data.part_S != "")
+    tables = []
+    for plan in unique_pretrainings(cells):
+        outcome = run_plan(plan, sets, folder)
+        with hide_bars():
+            model = load_promoter_net(outcome.folder / "model")
+        predictions, sources = _predict_heads(
+            model, [sets[name] for name in plan.tasks], data, rows
+        )
+        mine = [one for one in transfers if one.split(":")[0] in sources]
+        if not mine:
+            continue
+        labels_ST, _ = average_rows(data, rows, np.zeros((len(rows), 1), np.float32))
+        parsed = parse_transfers(mine, sources, data.spec.outputs)
+        found = transfer_scores(
+            labels_ST, data.spec.outputs, predictions, sources, parsed, seed=seed, n_resamples=200
+        )
+        tables.append(found.assign(backbone=plan.backbone, pretrain="+".join(plan.others)))
+    if not tables:
+        raise ValueError(f"no pretraining has a task of {', '.join(transfers)}; correct transfers")
+    return pd.concat(tables, ignore_index=True)
+
+
+def describe_zero_shot(table: pd.DataFrame) -> str:
+    """A sentence on the best transfer without training."""
+    rows = table[table["metric"] == "rho"]
+    best = rows.loc[rows["mean"].idxmax()]
+    return (
+        f"Without training on the target, {best['task']}'s {best['source']} follows "
+        f"{best['target']} with rho {best['mean']:.2f} [{best['low']:.2f}, {best['high']:.2f}] "
+        f"({best['backbone']}, {len(rows)} transfers)."
+    )
+
+
+def _predict_heads(
+    model: Any, trained: list[ActivitySet], data: ActivitySet, rows: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+    """(task -> [S, T], task -> outputs): expected classes of classes; genomes of SuRE averaged."""
+    task = MultiTask(model, [one.spec for one in trained])
+    found: dict[str, np.ndarray] = {}
+    genomes = []
+    for one in trained:
+        spec = one.spec
+        values = predict_rows(task, spec, data.codes, rows)
+        _, values = average_rows(data, rows, values)
+        if spec.kind in CLASS_KINDS:  # shares, of each output by itself
+            shares_STC = values.reshape(len(values), len(spec.outputs), len(spec.classes))
+            values = shares_STC @ np.arange(len(spec.classes), dtype=np.float32)
+        found[spec.name] = values
+        genomes += [spec] if spec.name.startswith("SuRE_") else []
+    sources = {one.spec.name: one.spec.outputs for one in trained}
+    if genomes:
+        found[SURE] = np.mean([found[spec.name] for spec in genomes], axis=0)
+        sources[SURE] = genomes[0].outputs
+    return found, sources

@@ -1,0 +1,95 @@
+"""Backbones compute what the reference's own code computes, from the same weights.
+
+golden/promoter_backbones.json: outputs of the reference modules (Reddy et al., anikethjr/
+promoter_models, commit a89908e, CPU, float32, evaluation mode) with weights filled by the formula
+the file states; numbers only.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genomelm_utils.models.promoter_legnet import Pairs
+from genomelm_utils.models.promoter_nets import BACKBONES, PromoterConfig
+from genomelm_utils.models.promoter_sizes import sizes_of
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "promoter_backbones.json").read_text())
+PLACE = np.arange(250)
+CODES = torch.tensor(np.stack([(PLACE**2 + 3 * PLACE + 7 * j) % 4 for j in range(2)]))
+#: LegNet with these weights magnifies rounding: float32 and float64 differ by up to 7e-3 of
+#: abs_mean, so the float32 numbers of the file cannot be met to 5e-4.
+TOLERANCE = {"LegNet": 7e-3}
+CHUNK = 4096
+
+
+def tensors_in_order(backbone: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """Trainable tensors in the file's order, where keys, queries, values are three matrices."""
+    for name, tensor in backbone.named_parameters():
+        if name.endswith("qkv.weight"):
+            query, key, value = tensor.chunk(3)
+            yield from (key, query, value)
+        else:
+            yield tensor
+
+
+def wave(size: int, phase: float) -> torch.Tensor:
+    """float64: sin(0.37 i + phase), i < size; by the sum formula, as a sine each is slow."""
+    coarse = torch.arange(0, size, CHUNK, dtype=torch.float64)[:, None] * 0.37 + phase
+    fine = torch.arange(CHUNK, dtype=torch.float64) * 0.37
+    return (coarse.sin() * fine.cos() + coarse.cos() * fine.sin()).flatten()[:size]
+
+
+def filled(name: str) -> torch.nn.Module:
+    expected = GOLDEN["backbones"][name]
+    config = PromoterConfig(backbone=name, sizes=sizes_of(name, {}), length_bp=250)
+    with torch.device("meta"):
+        backbone = BACKBONES[name].build(config)
+    backbone = backbone.to_empty(device="cpu").eval()
+    listed = [n for n in range(len(expected["tensors"])) if n not in expected.get("unused", [])]
+    with torch.no_grad():
+        for n, tensor in zip(listed, tensors_in_order(backbone), strict=True):
+            shape, is_norm = expected["tensors"][n]
+            assert list(tensor.shape) == shape
+            scale = expected["gain"] / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.05
+            values = scale * wave(tensor.numel(), 1.7 * n) + is_norm
+            tensor.copy_(values.view(shape))
+    for key, buffer in backbone.named_buffers():
+        buffer.fill_(float(key.endswith("running_var")))
+    return backbone
+
+
+def distance(name: str, output: torch.Tensor) -> float:
+    """Largest difference from the file's numbers, in units of its abs_mean."""
+    expected = GOLDEN["backbones"][name]
+    rows = torch.tensor([expected["first16_row0"], expected["first16_row1"]])
+    return float((output[:, :16] - rows).abs().max()) / expected["abs_mean"]
+
+
+@pytest.mark.parametrize("name", GOLDEN["backbones"])
+def test_output_is_the_references_own(name: str) -> None:
+    expected = GOLDEN["backbones"][name]
+    with torch.no_grad():
+        output = filled(name)(CODES)
+    assert list(output.shape) == expected["output_shape"]
+    limit = TOLERANCE.get(name, 5e-4)
+    assert distance(name, output) < limit
+    assert float(output.abs().mean()) == pytest.approx(expected["abs_mean"], rel=limit)
+
+
+def test_legnet_s_tolerance_is_rounding_and_still_tells_pairs_apart() -> None:
+    """Where the tolerance comes from; a slip in the pair tensor is a hundred times larger."""
+    network = filled("LegNet")
+    with torch.no_grad():
+        single, double = network(CODES), network.double()(CODES)
+        rounding = float((single - double).abs().max()) / GOLDEN["backbones"]["LegNet"]["abs_mean"]
+        assert 5e-4 < rounding < TOLERANCE["LegNet"] * 2
+        for slip in ("weight", "bias"):
+            changed = filled("LegNet")
+            for module in changed.modules():
+                if isinstance(module, Pairs):
+                    getattr(module, slip).fill_(float(slip == "weight"))
+            assert distance("LegNet", changed(CODES)) > 1
