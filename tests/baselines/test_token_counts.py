@@ -110,3 +110,27 @@ def test_rows_that_do_not_fit():
         fit_token_counts([np.array([5])], VOCABULARY, ngrams=(2, 2))
     with pytest.raises(ValueError, match="at least one"):
         fit_token_counts([], VOCABULARY)
+
+
+@pytest.mark.slow
+def test_golden_features_of_the_promoters(data_dir):
+    """19,199 tokens but for the mark: the mark alone, four letters, 19,194 longer words."""
+    import gzip
+
+    from genomelm_utils.sequences.letters import reverse_complement_text
+    from genomelm_utils.tokenizers.unigram import train_unigram
+    from genomelm_utils.tokenizers.unigram_encoding import LetterEncoder
+
+    texts = []
+    for name in ("promoter", "non_promoter"):
+        with gzip.open(data_dir / f"classification/genomenlp/{name}.fasta.gz", "rt") as stream:
+            records = stream.read().split(">")[1:]
+        texts += ["".join(record.splitlines()[1:]).upper() for record in records]
+    encoder = LetterEncoder(train_unigram(texts, 32_000, engine="tokenizers"))
+    both = [text for one in texts for text in (one, reverse_complement_text(one))]
+    ids, offsets = encoder.encode(both)
+    rows = np.split(ids, offsets[1:-1])
+    assert (len(rows), len(ids)) == (13_528, 173_005)
+    assert len(fit_token_counts(rows, encoder.tokens, words="reference").names) == 19_194
+    assert len(fit_token_counts(rows, encoder.tokens).names) == 19_194 + 4
+    assert len({encoder.tokens[i].lstrip("▁") for i in set(ids.tolist())}) == 19_199
