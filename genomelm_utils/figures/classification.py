@@ -207,6 +207,24 @@ def describe_scores(table: pd.DataFrame, baselines: Sequence[str], metric: str =
     return f"Best {name} of a model: {told[0]}; of a baseline: {told[1]}: {verdict}."
 
 
+def describe_sweep(trials: pd.DataFrame, metric: str) -> str:
+    """A sentence: how many runs ended how, and the best of them."""
+    counts = ", ".join(f"{n} {state}" for state, n in trials["state"].value_counts().items())
+    sound = trials[(trials["state"] != "collapsed") & trials["value"].notna()]
+    if sound.empty:
+        return f"{len(trials)} runs ({counts}): every one of them predicts one class only."
+    best = sound.loc[sound["value"].idxmax()]
+    name = METRICS.get(metric, metric)
+    return f"{len(trials)} runs ({counts}); run {int(best['run'])}: {name} {best['value']:.3f}."
+
+
+def describe_confusion(table: pd.DataFrame) -> str:
+    """A sentence: the share of every class that is recognised."""
+    hits = table[table["true"] == table["predicted"]]
+    told = [f"{row.share:.0%} of {row.true}" for row in hits.itertuples()]
+    return f"Recognised: {', '.join(told)} ({table['n'].sum():,} test rows)."
+
+
 def _cycle():
     while True:
         yield from _COLOURS
