@@ -83,11 +83,17 @@ def group_rows(rows: TokenSet, groups: str = "sequence", word: int = WORD) -> np
     """A group per row, int64 [R]: equal for rows of one sequence, its copies and other strand.
 
     groups: 'shared_words' also joins sequences with `word` equal letters in a row (either strand of
-    nucleotides): relatives. Without letters (empty features) names alone decide.
+    nucleotides): relatives. Rows are of one sequence where their names, but for the marks behind,
+    and classes are the same: two files may both have a record `1`. Without letters (empty features)
+    names alone decide.
     """
     if groups not in GROUPS:
         raise ValueError(f"groups is {groups!r}, expected one of {', '.join(GROUPS)}")
-    origin = pd.factorize(pd.Series([_MARKS.sub("", name) for name in rows.names]))[0]
+    named = [
+        f"{label} {_MARKS.sub('', name)}"
+        for name, label in zip(rows.names, rows.labels.tolist(), strict=True)
+    ]
+    origin = pd.factorize(pd.Series(named))[0]
     if not all(rows.features):
         return origin.astype(np.int64)
     kind = tell_letters(rows.features)

@@ -30,6 +30,11 @@ def test_rows_of_one_sequence_are_one_group():
     assert group_rows(make_set(names, texts)).tolist() == [0, 0, 1, 1, 0, 2]
 
 
+def test_records_of_two_files_may_have_one_name():
+    rows = make_set(["1", "1", "1__RC"], ["ACGTT", "GGGGA", "AACGT"], [0, 1, 0])
+    assert group_rows(rows).tolist() == [0, 1, 0]
+
+
 def test_relatives_share_words():
     texts = ["ACGTACGTAA", "TTTTTTTTTT", "GGACGTACGG", "AAAAAAAAAA"]
     named = make_set("wxyz", texts)
