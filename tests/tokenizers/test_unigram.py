@@ -52,10 +52,6 @@ def tokenizer(texts):
 # --- the algorithm -------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="the compiled training prunes to another size than the library",
-)
 @pytest.mark.parametrize(
     ("letters", "n", "longest", "size"),
     [
