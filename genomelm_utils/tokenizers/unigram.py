@@ -305,3 +305,14 @@ def count_token_lengths(tokens: pd.DataFrame) -> pd.DataFrame:
     learned = tokens.loc[~tokens["token"].isin(SPECIAL_TOKENS), "token"].drop_duplicates()
     lengths = learned.str.lstrip(SPACE).str.len()
     return lengths.value_counts().sort_index().rename_axis("length").reset_index(name="n_tokens")
+
+
+def describe_token_lengths(table: pd.DataFrame) -> str:
+    """A sentence: the mean and the longest of `count_token_lengths`."""
+    n_tokens = table["n_tokens"].sum()
+    mean = (table["length"] * table["n_tokens"]).sum() / n_tokens
+    length, n_longest = table.loc[table["length"].idxmax(), ["length", "n_tokens"]]
+    return (
+        f"The {n_tokens:,} learned tokens have {mean:.1f} letters on average; {n_longest} of them "
+        f"have {length}, the most there are."
+    )
