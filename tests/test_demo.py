@@ -32,7 +32,15 @@ SMALL = {
         "n_families": 24,
     },
     "02_pmi_ranking": {"n_max": 8},
-    "03_tokenizers": {"ks": [3, 6], "sample_mbp": 0.2, "bpe_vocab": 64, "bpe_mbp": 0.1},
+    "03_tokenizers": {
+        "ks": [3, 6],
+        "sample_mbp": 0.2,
+        "bpe_vocab": 64,
+        "bpe_mbp": 0.1,
+        "unigram_vocab": 64,
+        "contig_mbp": 0.05,
+        "contig_lengths": [512],
+    },
     "04_pretraining": {
         "steps": 6,
         "warmup_steps": 2,

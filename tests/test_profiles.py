@@ -95,7 +95,10 @@ def test_paper_has_the_published_values():
 def test_paper_has_the_published_vocabulary():
     """Source: DNABERT-S, which keeps the tokenizer of DNABERT-2 (specification, 2.1 and 2.6)."""
     profile = load_profile("paper")
-    runs = profile.runs["03_tokenizers"]
+    runs = dict(profile.runs["03_tokenizers"])
+    contigs = runs.pop("haemophilus")  # genomeNLP, manual: -v 10000 and -b of 2^9 to 2^20
+    assert contigs["unigram_vocab"] == 10_000 and contigs["published_overlap"]
+    assert contigs["contig_lengths"] == [2**n for n in range(9, 21)]
     assert {name: values["bpe_vocab"] for name, values in runs.items()} == {
         "published": 0,
         "trained": 4096,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FORMATS = ("csv", "json", "parquet", "datasets")
 STRINGS = "input_str"
 _BATCH_ROWS = 8192
+_SHARD = "data-00000-of-00001.arrow"  # Source: the library `datasets`
 _LISTS = {"input_ids": "int32", STRINGS: "string"} | dict.fromkeys(
     ("token_type_ids", "attention_mask"), "int8"
 )
@@ -183,6 +184,12 @@ def _as_arrow(texts: Sequence[str]) -> "pa.StringArray":
     return pa.array(texts, pa.string())
 
 
+def _no_rows(schema: "pa.Schema") -> "pa.RecordBatch":
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_arrays([pa.array([], one.type) for one in schema], schema=schema)
+
+
 def _open_stream(path: Path, schema: "pa.Schema") -> "pa.ipc.RecordBatchStreamWriter":
     import pyarrow as pa
 
@@ -288,10 +295,13 @@ class _Folder:
 
         self.held = writer.folder / f".{writer.part}.folder.arrow"
         self.folder = writer.folder / writer.part
+        self.schema, self.n_rows = writer.schema, 0
         self.file = _open_stream(self.held, writer.schema)
+        self.file.write_batch(_no_rows(writer.schema))
 
     def write(self, batch: "pa.RecordBatch") -> None:
         self.file.write_batch(batch)
+        self.n_rows += len(batch)
 
     def close(self) -> None:
         import datasets
@@ -306,6 +316,16 @@ class _Folder:
             if bars:
                 datasets.enable_progress_bars()
         self.held.unlink()
+        if not self.n_rows:
+            self._write_no_rows()
+
+    def _write_no_rows(self) -> None:
+        """The library saves no file where there are no rows, and then cannot load the folder."""
+        with _open_stream(self.folder / _SHARD, self.schema) as stream:
+            stream.write_batch(_no_rows(self.schema))
+        state = json.loads((self.folder / "state.json").read_text())
+        state["_data_files"] = [{"filename": _SHARD}]
+        (self.folder / "state.json").write_text(json.dumps(state, indent=2))
 
 
 _SINKS = {"csv": _Csv, "json": _Json, "parquet": _Parquet, "datasets": _Folder}

@@ -158,7 +158,8 @@ def _read_arrow(path: Path, class_names: Sequence[str]) -> TokenSet:
         if not (path / "state.json").is_file():
             raise ValueError(f"{path}: no folder of a data set; name the part (such as train)")
         found = datasets.load_from_disk(str(path))
-        table = found.with_format("arrow")[:]
+        # the library cannot slice a data set without rows
+        table = found.with_format("arrow")[:] if len(found) else found.data.table
         names = getattr(found.features.get("labels"), "names", None)
     else:
         import pyarrow.parquet as pq
@@ -167,7 +168,7 @@ def _read_arrow(path: Path, class_names: Sequence[str]) -> TokenSet:
         names = _class_names_of((table.schema.metadata or {}).get(b"huggingface"))
     _check_columns(path, table.column_names)
     column = table["input_ids"].combine_chunks()
-    offsets = column.offsets.to_numpy().astype(np.int64)
+    offsets = column.offsets.to_numpy().astype(np.int64) if len(table) else np.zeros(1, np.int64)
     offsets -= offsets[0]
     ids = column.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
     strings = []

@@ -8,14 +8,12 @@ Letters: V tokens, F files.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from genomelm_utils.sequences.alphabet import decode
 from genomelm_utils.sequences.genome import BaseStore
-from genomelm_utils.sequences.letters import LetterStream
 from genomelm_utils.tokenizers.bpe import cut_runs
 from genomelm_utils.tokenizers.unigram import SPECIAL_TOKENS, list_tokens, train_unigram
 
@@ -119,15 +117,6 @@ def pool_tokens(
 
 
 # --- one genome in pieces ------------------------------------------------------------------
-
-
-def file_contigs(path: str | Path, *, kind: str = "auto") -> Contigs:
-    """The records of a FASTA file, cut into contigs of any length."""
-
-    def cut(length: int) -> Iterable[str]:
-        return (window.text for window in LetterStream(path, kind=kind, window=length or None))
-
-    return cut
 
 
 def store_contigs(store: BaseStore, n_bases: int) -> Contigs:

@@ -195,6 +195,7 @@ def find_losses(node_of, parent, letter, children, piece, score, freq, n_texts):
     best = np.empty(MAX_LENGTH + 1)
     length = np.empty(MAX_LENGTH + 1, np.uint8)
     used = np.empty(MAX_LENGTH + 1, np.int32)
+    parts = np.empty(MAX_LENGTH, np.int32)
     for one in range(1, n_pieces):
         n = 0
         node = node_of[one]
@@ -214,14 +215,15 @@ def find_losses(node_of, parent, letter, children, piece, score, freq, n_texts):
             n_parts = 0
             at = n
             while at > 0:
+                parts[n_parts] = used[at]
                 n_parts += 1
                 at -= length[at]
-            log_total = np.log(total + freq[one] * (n_parts - 1))
+            # the library `tokenizers` takes the number of all pieces here, where SentencePiece
+            # takes that of the parts; equal to the library
+            log_total = np.log(total + freq[one] * (n_pieces - 1))
             alternative = 0.0
-            at = n
-            while at > 0:
-                alternative += np.log(freq[used[at]] + freq[one]) - log_total
-                at -= length[at]
+            for part in parts[:n_parts][::-1]:  # from left to right: sums that tie, tie
+                alternative += np.log(freq[part] + freq[one]) - log_total
             loss[one] = freq[one] / n_texts * (np.log(freq[one]) - np.log(total) - alternative)
     return loss
 

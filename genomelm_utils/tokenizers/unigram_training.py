@@ -118,16 +118,18 @@ def collect_texts(texts: Iterable[str]) -> Corpus:
     return Corpus(letters, starts, np.array(counts, dtype=np.int64), alphabet)
 
 
-def fit_unigram(corpus: Corpus, vocab_size: int) -> list[tuple[str, float]]:
-    """(word, log-probability) by falling weight: every letter, and up to `vocab_size` words in all.
+def fit_unigram(corpus: Corpus, vocab_size: int, n_special: int = 0) -> list[tuple[str, float]]:
+    """(word, log-probability) by falling weight: every letter, and words up to `vocab_size` in all
+    less `n_special`, the special tokens.
 
     Fewer where the texts do not hold as many. The same texts give the same words.
     Raises: ValueError for a vocabulary that has no room for the letters.
     """
     n_letters = len(corpus.alphabet) - 1
-    if vocab_size <= n_letters:
+    n_words = vocab_size - n_special
+    if n_words <= n_letters:
         raise ValueError(
-            f"vocab_size leaves room for {vocab_size} words, expected more than the {n_letters} "
+            f"vocab_size leaves room for {n_words} words, expected more than the {n_letters} "
             f"different letters ({' '.join(corpus.alphabet[1:])})"
         )
     pieces = seed_pieces(corpus)
@@ -136,7 +138,7 @@ def fit_unigram(corpus: Corpus, vocab_size: int) -> list[tuple[str, float]]:
         for _ in range(N_ROUNDS):
             pieces = reweigh(pieces, corpus)
         if len(pieces) <= wanted:
-            return _finish(pieces, corpus.alphabet, vocab_size)
+            return _finish(pieces, corpus.alphabet, n_words)
         pieces = prune(pieces, corpus, max(wanted, int(len(pieces) * SHRINKING)))
 
 
@@ -285,7 +287,7 @@ def prune(pieces: _Pieces, corpus: Corpus, n_left: int) -> _Pieces:
     return pieces.take(rows, pieces.score[rows])
 
 
-def _finish(pieces: _Pieces, alphabet: str, vocab_size: int) -> list[tuple[str, float]]:
+def _finish(pieces: _Pieces, alphabet: str, n_words: int) -> list[tuple[str, float]]:
     """Letters first, then pieces as pruning left them, until the vocabulary is full."""
     words = pieces.spell(alphabet)
     score_of = dict(zip(words[1:], pieces.score[1:].tolist(), strict=True))
@@ -294,7 +296,7 @@ def _finish(pieces: _Pieces, alphabet: str, vocab_size: int) -> list[tuple[str, 
     chosen = {one: score_of[one] for one in alphabet[1:] if one in score_of}
     chosen |= {letter: least + i * _STEP for i, letter in enumerate(missing)}
     for word, score in score_of.items():
-        if len(chosen) >= vocab_size:
+        if len(chosen) >= n_words:
             break
         chosen.setdefault(word, score)
     return sorted(chosen.items(), key=lambda item: -item[1])

@@ -13,7 +13,6 @@ from genomelm_utils.tokenizers.compare import (
     compare_tokens,
     describe_contig_lengths,
     describe_weights,
-    file_contigs,
     pool_tokens,
     store_contigs,
 )
@@ -89,26 +88,28 @@ def genome(tmp_path, rng):
     words = ["".join(rng.choice(list("ACGT"), 8)) for _ in range(40)]
     path = tmp_path / "g.fa"
     text = ["".join(rng.choice(words, n)) for n in (800, 300)]
-    path.write_text(f">a\n{text[0]}\n>b\n{text[1]}\n")
-    return path
+    path.write_text(f">a\n{text[0]}\n>b\n{text[1].lower()}\n")
+    return build_store([path], tmp_path / "store")
 
 
-def test_contigs_of_a_file_and_of_a_store_are_the_same(genome, tmp_path):
-    store = build_store([genome], tmp_path / "store")
+def test_contigs_of_a_store_are_cut_within_records(genome):
     for length in (0, 1000, 64):
-        from_file = list(file_contigs(genome)(length))
-        assert list(store_contigs(store, 10**6)(length)) == from_file
-        assert sum(map(len, from_file)) == 8800
-        assert max(map(len, from_file)) == (length or 6400)
-    assert [len(one) for one in store_contigs(store, 7000)(0)] == [6400, 600]
+        pieces = list(store_contigs(genome, 10**6)(length))
+        assert sum(map(len, pieces)) == 8800
+        assert max(map(len, pieces)) == (length or 6400)
+        assert length == 0 or [len(one) for one in pieces if len(one) < length] == [
+            n % length for n in (6400, 2400) if n % length
+        ]
+    assert [len(one) for one in store_contigs(genome, 7000)(0)] == [6400, 600]
 
 
 def test_what_contigs_keep_of_the_vocabulary(genome):
-    table = compare_contig_lengths(file_contigs(genome), [16, 4096], 150)
+    table = compare_contig_lengths(store_contigs(genome, 10**6), [16, 4096], 150)
     assert table["length_bp"].tolist() == [0, 16, 4096]
     assert table.loc[0].tolist()[1:] == [150, 150, 1.0, 1.0, 0.0]
     whole, pieces = (
-        set(list_tokens(train_unigram(file_contigs(genome)(n), 150))["token"]) for n in (0, 16)
+        set(list_tokens(train_unigram(store_contigs(genome, 10**6)(n), 150))["token"])
+        for n in (0, 16)
     )
     assert table.loc[1, "n_shared"] == len(whole & pieces)
     assert table.loc[1, "shared"] < table.loc[2, "shared"] <= 1
@@ -118,7 +119,7 @@ def test_what_contigs_keep_of_the_vocabulary(genome):
     assert f"{100 * table.loc[1, 'shared']:.2f} % in contigs of 16 bp" in text
     assert "published" not in text
     with pytest.raises(ValueError, match="contig lengths are"):
-        compare_contig_lengths(file_contigs(genome), [0], 100)
+        compare_contig_lengths(store_contigs(genome, 10**6), [0], 100)
 
 
 def test_published_shares_stand_beside_ours():
