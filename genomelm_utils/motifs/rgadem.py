@@ -22,6 +22,7 @@ Shape suffixes: W positions of a motif.
 """
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,7 +74,12 @@ class MissingR(RuntimeError):
 
 
 def start_r() -> Any:
-    """rpy2's `robjects`, with R running. Raises: MissingR for rpy2 or R."""
+    """rpy2's `robjects`, with R running. Raises: MissingR for rpy2 or R.
+
+    LD_LIBRARY_PATH, which rpy2 sets for R, is put back: programs started later (this Python among
+    them) would load R's libraries. R's other variables stay; its devices need them.
+    """
+    before = os.environ.get("LD_LIBRARY_PATH")
     try:
         from rpy2 import robjects
     except ModuleNotFoundError as error:
@@ -81,6 +87,10 @@ def start_r() -> Any:
     except Exception as error:
         # rpy2 fails in many ways without R: ValueError, OSError, ImportError, errors of cffi
         raise MissingR("R", f"{type(error).__name__}: {error}") from error
+    finally:
+        os.environ.pop("LD_LIBRARY_PATH", None)
+        if before is not None:
+            os.environ["LD_LIBRARY_PATH"] = before
     return robjects
 
 

@@ -22,6 +22,8 @@ from genomelm_utils.pipeline.work import (
 )
 
 KERNEL_START_S = 180
+#: Longest path of a Unix socket that every system takes, bytes (104 on macOS with its zero).
+SOCKET_PATH = 103
 DEATH = "the kernel died: it was killed from outside, or memory ran out; see log.txt"
 
 
@@ -33,9 +35,10 @@ def run_notebook(job: Job, work: Path, kernel: dict[str, str]) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     executed = work / "executed.ipynb"
-    with _kernel_settings(work, kernel), _log_to(work / "log.txt"):
+    with _kernel_settings(work, kernel) as folder, _log_to(work / "log.txt"):
         try:
             papermill.execute_notebook(
                 str(paths.notebook_file(job.stage)),
@@ -47,6 +50,7 @@ def run_notebook(job: Job, work: Path, kernel: dict[str, str]) -> None:
                 progress_bar=False,
                 log_output=True,
                 start_timeout=KERNEL_START_S,
+                config=Config(_kernel_sockets(folder)),
             )
         except PapermillExecutionError as error:
             raise StageError(_failed_cell(executed), _describe(error, work)) from error
@@ -67,11 +71,11 @@ def run_notebook(job: Job, work: Path, kernel: dict[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def _kernel_settings(work: Path, kernel: dict[str, str]) -> Iterator[None]:
-    """This process's environment as the kernel shall inherit it, restored afterwards.
+def _kernel_settings(work: Path, kernel: dict[str, str]) -> Iterator[str]:
+    """A folder of this kernel's own; this process's environment as the kernel shall inherit it.
 
     The kernel is this very interpreter, without the user's IPython start-up files and without the
-    shared history file, which two kernels at once would lock.
+    shared history file, which two kernels at once would lock. Afterwards all is as before.
     """
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = {"argv": argv, "display_name": "Python 3", "language": "python"}
@@ -86,10 +90,22 @@ def _kernel_settings(work: Path, kernel: dict[str, str]) -> Iterator[None]:
             IPYTHONDIR=f"{folder}/ipython",
         )
         try:
-            yield
+            yield folder
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def _kernel_sockets(folder: str) -> dict[str, Any]:
+    """Traits for jupyter_client: Unix sockets in the folder; TCP ports only where paths are long.
+
+    A free port is looked for here, given back, and bound by the kernel later: of two kernels that
+    start at once one may die of it ("Kernel died before replying to kernel_info").
+    """
+    prefix = f"{folder}/socket"
+    if len(os.fsencode(f"{prefix}-5")) > SOCKET_PATH:
+        return {}
+    return {"KernelManager": {"transport": "ipc", "ip": prefix}}
 
 
 @contextlib.contextmanager

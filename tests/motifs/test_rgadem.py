@@ -3,13 +3,15 @@
 Tests marked `r` need R with Biostrings and seqLogo, and rpy2; rGADEM itself only where it is there.
 """
 
+import os
+import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from genomelm_utils import motifs
+from genomelm_utils import motifs, paths
 from genomelm_utils.motifs import rgadem, search
 from genomelm_utils.motifs.motif import Motif
 from genomelm_utils.motifs.records import collect
@@ -118,6 +120,21 @@ def r():
         return rgadem.need_packages("Biostrings", "seqLogo")
     except rgadem.MissingR as error:
         pytest.skip(f"needs R: {error}")
+
+
+@pytest.mark.r
+def test_programs_started_later_do_not_get_rs_libraries(r):
+    code = (
+        "import os, subprocess; before = os.environ.get('LD_LIBRARY_PATH')\n"
+        "from genomelm_utils.motifs import rgadem\n"
+        "assert rgadem.r_version()\n"
+        "assert os.environ.get('LD_LIBRARY_PATH') == before\n"
+        "seen = subprocess.run(['env'], capture_output=True, text=True, check=True).stdout\n"
+        "assert ('LD_LIBRARY_PATH=' in seen) == (before is not None), seen\n"
+    )
+    for given in ({}, {"LD_LIBRARY_PATH": "/nowhere"}):
+        env = {key: text for key, text in os.environ.items() if key != "LD_LIBRARY_PATH"}
+        subprocess.run([sys.executable, "-c", code], check=True, env=env | given, cwd=paths.ROOT)
 
 
 @pytest.mark.r

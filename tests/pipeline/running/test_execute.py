@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pandas as pd
 import psutil
@@ -39,6 +42,25 @@ def execute_stage(project, *overrides):
     return subprocess.run(
         [*command, str(job_file(project, *overrides))], capture_output=True, text=True, check=False
     )
+
+
+@pytest.mark.parametrize(("depth", "ipc"), [(1, True), (120, False)])
+def test_kernels_speak_through_sockets_of_their_own(one, depth, ipc, monkeypatch):
+    """Ports would be picked by two kernels at once; where paths are too long there is no choice."""
+    short = Path(tempfile.mkdtemp(prefix="g", dir="/tmp"))
+    (short / ("t" * depth)).mkdir()
+    monkeypatch.setenv("TMPDIR", str(short / ("t" * depth)))
+    one.cells(
+        "from ipykernel.connect import get_connection_info",
+        "import json; seen = json.loads(get_connection_info())",
+        "run.log(f\"transport {seen['transport']}\")",
+        TABLE,
+    )
+    done = execute_stage(one)
+    shutil.rmtree(short)
+    assert done.returncode == 0, done.stderr
+    log = (one.folder("01_data/default") / "log.txt").read_text()
+    assert f"transport {'ipc' if ipc else 'tcp'}" in log
 
 
 def test_success_leaves_results_and_a_receipt_that_tells_all(one):
