@@ -137,9 +137,7 @@ TABLE = b"sequence\tlabel\nACGTACGA\t0\nTTTTCCCA\t1\nAAGGAAGG\t0\nGAGAGAGC\t1\n"
             "mine.fa",
             random_fasta(),
             {
-                b"this is a letter\n": "not a FASTA file: expected '>'",
                 gzip.compress(random_fasta())[:-50]: "truncated or damaged gzip",
-                b">a\nACGT\n>a\nACGT\n": "two records are named 'a'",
             },
         ),
         (
@@ -147,7 +145,6 @@ TABLE = b"sequence\tlabel\nACGTACGA\t0\nTTTTCCCA\t1\nAAGGAAGG\t0\nGAGAGAGC\t1\n"
             "mine.tsv",
             TABLE,
             {
-                TABLE.replace(b"sequence", b"seq"): "expected the columns sequence and label",
                 TABLE.replace(
                     b"\t1", b"\tpromoter"
                 ): "the label is 'promoter', expected an integer",

@@ -71,6 +71,14 @@ SMALL = {
         "flip_span_bp": 60,
         "flip_promoters": 2,
     },
+    "08_promoter_activity": {
+        "n_target": 60,
+        "n_pretrain": 60,
+        "epochs": 1,
+        "pretrain_epochs": 1,
+        "seeds": 1,
+        "overrides": [],
+    },
     "09_species_pretraining": {
         "lengths_bp": [200],
         "steps": 4,
@@ -127,6 +135,7 @@ RUNS = {
     "10_clustering_binning/default",
     "12_interpretation/default",
     "13_figures_genemask/default",
+    "13_figures_genomicbert/default",
     "13_figures_expression/default",
     "13_figures_species/default",
 }
@@ -134,6 +143,7 @@ FEWSHOT = {"05_fewshot/promoter", "05_fewshot/splice"}
 FIGURES = {"13_figures_genemask/default"}
 INTERPRETED = {"12_interpretation/default"}
 TOKENIZERS = {"03_tokenizers/default", "03_tokenizers/species"}
+VOCABULARIES = {"13_figures_genomicbert/default"}
 CLUSTERING = {"10_clustering_binning/default", "13_figures_species/default"}
 SPECIES = {"09_species_pretraining/default", *CLUSTERING}
 PRETRAINING = {name for name in RUNS if name.startswith("04")}
@@ -332,7 +342,7 @@ def test_verify_finds_every_output_as_the_receipt_recorded_it(demo):
         ("02_pmi_ranking.min_count=2",
          {"02_pmi_ranking/default", *PRETRAINING, *FEWSHOT, *INTERPRETED, *FIGURES},
          "parameters (min_count: 1 -> 2)"),
-        ("03_tokenizers.ks=[3]", {*TOKENIZERS, *SPECIES},
+        ("03_tokenizers.ks=[3]", {*TOKENIZERS, *SPECIES, *VOCABULARIES},
          "parameters (ks: [3, 6] -> [3])"),
         (
             "10_clustering_binning.seeds=3",
@@ -404,7 +414,7 @@ def test_changed_notebook_code_and_changed_words(demo):
         assert demo.would_run() == {}
         path.write_text(text.replace("n_bases=12", "n_bases=13"))
         reasons = demo.would_run()
-        assert set(reasons) == {*TOKENIZERS, *SPECIES}
+        assert set(reasons) == {*TOKENIZERS, *SPECIES, *VOCABULARIES}
         assert {reasons[name] for name in TOKENIZERS} == {"notebook code"}
     finally:
         path.write_text(text)

@@ -31,6 +31,7 @@ def test_profile_fits_the_notebooks(name):
     assert set(profile.runs) >= {
         *STAGES,
         "13_figures_genemask",
+        "13_figures_genomicbert",
         "13_figures_expression",
         "13_figures_species",
     }

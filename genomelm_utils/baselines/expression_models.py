@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genomelm_utils.baselines.expression_names import EXPRESSION_BASELINES
 from genomelm_utils.baselines.kmer_ridge import (
     BIN_ENDS_BP,
     KmerFeatures,
@@ -23,30 +24,8 @@ from genomelm_utils.baselines.promoter_motifs import motif_features
 from genomelm_utils.datasets.expression_set import NO_CLUSTER
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from genomelm_utils.datasets.expression_set import ExpressionSet
     from genomelm_utils.tasks.label_transform import LabelTransform
-
-#: Baselines: name -> how to call it. bow2 to bow5 are FloraBERT's own (its Table 1).
-EXPRESSION_BASELINES = {
-    "tissue_mean": "tissue mean",
-    "bow2": "2-mer counts, linear",
-    "bow3": "3-mer counts, linear",
-    "bow4": "4-mer counts, linear",
-    "bow5": "5-mer counts, linear",
-    "kmer_ridge": "1- to 6-mer counts, ridge",
-    "binned_kmer_ridge": "1- to 6-mer counts by distance from the TSS, ridge",
-    "motif_ridge": "plant promoter motifs, ridge",
-    "boosting": "motifs and 3-mers by distance, gradient boosting",
-    "cnn": "convolutional network",
-}
-#: Networks of stage 07: name -> how to call it.
-NETWORKS = {"pretrained": "pretrained", "scratch": "not pretrained", "probe": "frozen, pretrained"}
-#: Baselines that stay in a figure with many tissues: those that are penalised or learn.
-MAIN_BASELINES = ("kmer_ridge", "binned_kmer_ridge", "motif_ridge", "boosting", "cnn")
-#: Baselines that draw at random: only these change with the seed beyond how folds are dealt.
-RANDOM_BASELINES = ("cnn",)
 
 #: k-mer features of each baseline that counts words.
 KMER_FEATURES = {
@@ -59,12 +38,6 @@ KMER_FEATURES = {
 # 0.1, leaves of 20 rows). Not tuned.
 BOOSTING = {"learning_rate": 0.05, "max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 30}
 MIN_BOOSTING_ROWS = 2
-
-
-def label_models(table: "pd.DataFrame") -> "pd.DataFrame":
-    """The table with `label`, the name of each `model` in plain words; others keep their own."""
-    names = NETWORKS | EXPRESSION_BASELINES
-    return table.assign(label=[names.get(name, name) for name in table["model"]])
 
 
 def predict_baseline(

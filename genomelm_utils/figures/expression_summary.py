@@ -12,8 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from genomelm_utils.baselines.expression_models import MAIN_BASELINES, NETWORKS, label_models
-from genomelm_utils.evaluation.expression_scores import describe_comparison, shorten_tissues
+from genomelm_utils.baselines.expression_names import MAIN_BASELINES, NETWORKS, label_models
+from genomelm_utils.evaluation.expression_sentences import describe_comparison, shorten_tissues
 from genomelm_utils.figures.expression import (
     MAX_POINTS,
     describe_r2_bars,

@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from genomelm_utils.baselines.expression_models import RANDOM_BASELINES, predict_baseline
+from genomelm_utils.baselines.expression_models import predict_baseline
+from genomelm_utils.baselines.expression_names import RANDOM_BASELINES
 from genomelm_utils.datasets.expression_controls import permute_labels
 from genomelm_utils.datasets.expression_set import PARTS, ExpressionSet
-from genomelm_utils.evaluation.expression_scores import Judge, keep_control, score_methods
+from genomelm_utils.evaluation.expression_scores import Judge, score_methods
+from genomelm_utils.evaluation.expression_sentences import keep_control
 from genomelm_utils.models.expression_heads import ExpressionOutput
 from genomelm_utils.models.florabert import flora_config
 from genomelm_utils.tasks.label_transform import OFFSETS, LabelTransform

@@ -17,6 +17,7 @@ from genomelm_utils.baselines.letter_models import letter_probs, usable_baseline
 from genomelm_utils.baselines.word2vec import TokenSentences, token_vectors, train_word2vec
 from genomelm_utils.datasets.row_groups import group_rows, join_sets, list_rows
 from genomelm_utils.datasets.token_reading import TokenSet, read_token_set
+from genomelm_utils.evaluation.case_verdict import NETWORK
 from genomelm_utils.evaluation.class_scores import (
     SCORES,
     resample_groups,
@@ -32,13 +33,10 @@ from genomelm_utils.tasks.token_pipelines import count_features, vector_features
 if TYPE_CHECKING:
     from genomelm_utils.pipeline.context import Run
 
-NETWORK = "genomicBERT"
 SHARES = {"train": 0.7, "test": 0.15, "valid": 0.15}
 #: Settings of forests here, the same for all features; the search over them is `token_pipelines`.
 FOREST = {"n_estimators": 200, "min_samples_leaf": 2}
 BOOSTING = {"n_estimators": 200, "max_depth": 5, "learning_rate": 0.1, "colsample_bytree": 0.5}
-#: What was published for each case, weighted F1 on a random split. Source: genomeNLP's manual
-PUBLISHED = {"promoters": 0.7900291349379833, "proteins": 0.677488189237731}
 N_RESAMPLES = 500
 
 
@@ -310,35 +308,6 @@ def compare_with(
             difference = own_value - score_classes(probs, labels)[metric]
             table.append((other, metric, difference, low, high))
     return pd.DataFrame(table, columns=columns)
-
-
-def describe_verdict(
-    scores: pd.DataFrame, paired: pd.DataFrame, baselines: Sequence[str], case_name: str = ""
-) -> str:
-    """Sentences: the network against the best baseline and, where there is one, the publication."""
-    rows = scores[scores["metric"] == "f1"].set_index("method")
-    best = rows.loc[[b for b in baselines if b in rows.index], "value"].idxmax()
-    told = [_say(best, rows.loc[best])]
-    if NETWORK in rows.index:
-        told.insert(0, _say(NETWORK, rows.loc[NETWORK]))
-        one = paired.set_index("other").loc[best]
-        word = "loses to" if one["high"] < 0 else "beats" if one["low"] > 0 else "ties with"
-        told.append(
-            f"the network {word} it by {one['difference']:+.3f} [{one['low']:+.3f}, "
-            f"{one['high']:+.3f}]"
-        )
-    if case_name in PUBLISHED:
-        value = PUBLISHED[case_name]
-        top = rows["value"].idxmax()
-        told.append(
-            f"published is {value:.3f} on a random split; the best here, {top}, has "
-            f"{rows.loc[top, 'value']:.3f} with relatives kept together"
-        )
-    return f"Weighted F1: {'; '.join(told)}."
-
-
-def _say(name: str, row: pd.Series) -> str:
-    return f"{name} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
 def small_sweep(epochs: int, method: str = "random") -> dict[str, Any]:

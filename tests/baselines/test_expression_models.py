@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 
 from genomelm_utils.baselines.expression_models import (
-    EXPRESSION_BASELINES,
     KMER_FEATURES,
-    RANDOM_BASELINES,
     boosting_predictions,
     predict_baseline,
 )
+from genomelm_utils.baselines.expression_names import EXPRESSION_BASELINES, RANDOM_BASELINES
 from genomelm_utils.datasets.expression_set import ExpressionSet, make_genes
 from genomelm_utils.sequences.alphabet import decode, encode
 from genomelm_utils.tasks.label_transform import LabelTransform

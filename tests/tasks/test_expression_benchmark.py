@@ -10,6 +10,7 @@ from genomelm_utils import paths
 from genomelm_utils.datasets.expression_controls import make_simulated_set
 from genomelm_utils.datasets.prepare_expression import planted_places
 from genomelm_utils.evaluation import expression_scores as scored
+from genomelm_utils.evaluation import expression_sentences as told_by
 from genomelm_utils.pipeline.params import read_schema
 from genomelm_utils.sequences.simulate_expression import simulate_expression
 from genomelm_utils.tasks import expression_benchmark as benchmark
@@ -229,7 +230,7 @@ def test_scores_lines_and_seeds(judge, predictions):
     row = scores[(scores["model"] == "kmer_ridge") & (scores["tissue"] == "mean")]
     ours = seeds.set_index("model").loc["kmer_ridge", "R2"]
     assert ours == pytest.approx(row.set_index("metric").loc["R2", "mean"])
-    assert "scratch" in scored.describe_seeds(seeds)
+    assert "scratch" in told_by.describe_seeds(seeds)
 
 
 def test_the_best_network_is_compared_with_each_other_method(judge, predictions):
@@ -266,7 +267,7 @@ def test_comparison_in_words():
     columns = ["model", "other", "metric", "difference", "low", "high"]
     rows = [("p", "a", "R2", 0.2, 0.1, 0.3), ("p", "b", "R2", -0.2, -0.3, -0.1),
             ("p", "c", "R2", 0.0, -0.1, 0.1)]  # fmt: skip
-    told = scored.describe_comparison(pd.DataFrame(rows, columns=columns))
+    told = told_by.describe_comparison(pd.DataFrame(rows, columns=columns))
     assert "beats a (+0.200 [+0.100, +0.300]); is beaten by b (" in told
     assert "cannot be told from c (" in told
 
@@ -275,7 +276,7 @@ def test_control_on_permuted_labels(judge, tokenizer, networks, language):
     found = benchmark.run_control(judge, language.final, tokenizer, networks, preset="nano")
     assert set(found["model"]) == {networks.best(), "kmer_ridge"}
     assert (found[found["metric"] == "skill"]["low"] < 0.1).all()
-    assert "permuted labels" in scored.describe_control(found)
+    assert "permuted labels" in told_by.describe_control(found)
 
 
 def test_a_leak_is_told_in_both_kinds_of_scores():
@@ -283,9 +284,9 @@ def test_a_leak_is_told_in_both_kinds_of_scores():
     skill = pd.DataFrame(
         [("m", "skill", 0.1, 0.05, 0.2), ("m", "r2", 0.1, 0.1, 0.1)], columns=columns
     )
-    assert scored.describe_control(skill).endswith("m finds something: a leak.")
+    assert told_by.describe_control(skill).endswith("m finds something: a leak.")
     auc = pd.DataFrame([("m", "auc", 0.52, 0.45, 0.6)], columns=columns)
-    assert scored.describe_control(auc).endswith("nothing is found.")
+    assert told_by.describe_control(auc).endswith("nothing is found.")
 
 
 @pytest.mark.parametrize("name", MODES)
@@ -307,10 +308,10 @@ def test_constant_loss_is_that_of_the_best_constants(promoters, transform, name)
 
 def test_long_names_are_cut_and_stay_apart():
     names = ["leaf", "inflorescence size 1 to 10 mm", "inflorescence size 1 to 5 mm"]
-    short = scored.shorten_tissues(pd.DataFrame({"tissue": names}))["tissue"]
+    short = told_by.shorten_tissues(pd.DataFrame({"tissue": names}))["tissue"]
     assert short[0] == "leaf"
     assert short.is_unique
-    assert short.str.len().max() <= scored.MAX_NAME + 1
+    assert short.str.len().max() <= told_by.MAX_NAME + 1
 
 
 def test_importance_of_planted_places(simulated, promoters, networks):

@@ -1,9 +1,9 @@
 """The case studies in miniature: data set, sweep, folds, verdict."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from genomelm_utils.evaluation.case_verdict import NETWORK
 from genomelm_utils.tasks import genomic_bert as study
 from genomelm_utils.tasks.sequence_validation import TrainingSettings
 
@@ -60,7 +60,7 @@ def test_all_methods_are_tested_on_every_row(case, experiment):
     config = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01}
     found, left_out, folds = study.predict_folds(case, experiment, config, k=2)
     assert {"majority", "positional_words", "TF-IDF + XGBoost"} <= set(found)
-    assert (study.NETWORK in found) != (study.NETWORK in left_out)
+    assert (NETWORK in found) != (NETWORK in left_out)
     assert len(folds) == 2
     for probs in found.values():
         np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
@@ -74,20 +74,3 @@ def test_all_methods_are_tested_on_every_row(case, experiment):
     assert one["difference"] == pytest.approx(value["words"] - value["gc_length"])
     assert one["low"] < one["difference"] < one["high"]
     assert study.compare_with(case, {"words": found["words"]}).empty
-
-
-def test_the_verdict_says_who_is_ahead():
-    scores = pd.DataFrame(
-        {"method": [study.NETWORK, "words", "majority"], "metric": "f1",
-         "value": [0.7, 0.8, 0.3], "low": [0.65, 0.75, 0.3], "high": [0.75, 0.85, 0.3]}
-    )  # fmt: skip
-    paired = pd.DataFrame({"other": ["words"], "metric": "f1", "difference": [-0.1],
-                           "low": [-0.15], "high": [-0.05]})  # fmt: skip
-    told = study.describe_verdict(scores, paired, ["words", "majority"], "promoters")
-    assert "the network loses to it by -0.100 [-0.150, -0.050]" in told
-    assert "published is 0.790" in told and "the best here, words, has 0.800" in told
-    won = paired.assign(difference=0.1, low=0.05, high=0.15)
-    assert "the network beats it" in study.describe_verdict(scores, won, ["words"])
-    without = scores[scores["method"] != study.NETWORK]
-    told = study.describe_verdict(without, paired.head(0), ["words", "majority"])
-    assert told == "Weighted F1: words 0.800 [0.750, 0.850]."

@@ -161,7 +161,7 @@ def run_worker(folder: Path, n: int, storage: str, *more: str) -> subprocess.Pop
 
 @pytest.mark.parametrize("storage", ["journal", "sqlite"])
 def test_two_processes_share_a_sweep(tmp_path, storage):
-    workers = [run_worker(tmp_path / "both", 12, storage) for _ in range(2)]
+    workers = [run_worker(tmp_path / "both", 12, storage, "2") for _ in range(2)]
     for worker in workers:
         assert worker.wait(timeout=300) == 0, worker.stderr.read()
     trials = pd.read_csv(tmp_path / "both" / "trials.csv")
@@ -182,12 +182,12 @@ def test_two_processes_share_a_sweep(tmp_path, storage):
 
 
 def test_a_killed_worker_is_replaced(tmp_path):
-    worker = run_worker(tmp_path, 4, "journal", "2")
+    worker = run_worker(tmp_path / "sweep", 4, "journal", "1", "2")
     assert worker.wait(timeout=300) == 9
     from run_sweep_worker import SWEEP
 
     started = time.monotonic()
-    result = run_sweep(SWEEP, score_only, tmp_path, n_runs=4)
+    result = run_sweep(SWEEP, score_only, tmp_path / "sweep", n_runs=4)
     assert time.monotonic() - started < 60
     states = result.trials["state"].tolist()
     assert states.count("complete") == 4 and states.count("abandoned") == 1

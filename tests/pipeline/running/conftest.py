@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -110,13 +110,25 @@ def wait_for(condition: Callable[[], object], limit_s: float = 90) -> None:
         time.sleep(0.1)
 
 
+def open_project(root: Path, patch: pytest.MonkeyPatch) -> Project:
+    """An empty project; `paths.ROOT` points at it, and no data folder is given."""
+    patch.setattr(paths, "ROOT", root)
+    patch.setenv("GENOMELM_ROOT", str(root))
+    patch.delenv("GENOMELM_DATA", raising=False)
+    return Project(root)
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """An empty project; `paths.ROOT` points at it, and no data folder is given."""
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    monkeypatch.setenv("GENOMELM_ROOT", str(tmp_path))
-    monkeypatch.delenv("GENOMELM_DATA", raising=False)
-    return Project(tmp_path)
+    """An empty project of this test alone."""
+    return open_project(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def module_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """An empty project that tests of a module copy, and leave as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield open_project(tmp_path_factory.mktemp("project"), patch)
 
 
 @pytest.fixture(name="wait_for")

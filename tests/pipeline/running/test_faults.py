@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import warnings
@@ -34,12 +35,26 @@ def snapshot(project) -> dict[str, bytes]:
     }
 
 
-@pytest.fixture
-def finished(project):
-    """A project of one stage, which has run."""
+def write_stage(project):
+    """Give a project its one stage."""
     project.params("01_data:")
     project.notebook("01_data", STAGE, TABLE)
-    assert project.run().ok
+    return project
+
+
+@pytest.fixture(scope="module")
+def run_once(module_project) -> Path:
+    """The folder `data/` of that project after its run."""
+    assert write_stage(module_project).run().ok
+    return module_project.root / "data"
+
+
+@pytest.fixture
+def finished(run_once, project):
+    """A project of one stage, which has run."""
+    write_stage(project)
+    shutil.copytree(run_once, project.root / "data", dirs_exist_ok=True)
+    assert project.reasons() == {}
     return project
 
 
@@ -166,7 +181,8 @@ def test_a_second_run_at_once_is_refused_and_earlier_results_stand(finished, wai
 
 
 @pytest.mark.parametrize("told", ["by the disk", "in the log", "nowhere"])
-def test_a_lost_process_is_put_down_to_a_full_disk_where_it_was_full(finished, monkeypatch, told):
+def test_a_lost_process_is_put_down_to_a_full_disk_where_it_was_full(project, monkeypatch, told):
+    write_stage(project)
     graph = build_graph("demo")
     free_bytes = 0 if told == "by the disk" else 2**40
     usage = SimpleNamespace(free=free_bytes)
