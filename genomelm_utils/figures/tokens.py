@@ -101,10 +101,10 @@ def plot_token_overlap(table: pd.DataFrame, ax: Axes) -> Axes:
             ax.plot(cut["length_bp"], 100 * cut[column], label=label, ms=4, **look)
     lengths = cut["length_bp"].tolist()
     ax.set_xscale("log", base=2)
-    ax.set_xticks(lengths, [f"{length / 1000:.3g}" for length in lengths])
+    ax.set_xticks(lengths, [f"{length:,}" for length in lengths])
     ax.tick_params(axis="x", labelrotation=90 if len(lengths) > 6 else 0)
     ax.minorticks_off()
-    ax.set(xlabel="length of the contig (kb)", ylabel="tokens of the unbroken genome (%)")
+    ax.set(xlabel="length of the contigs (bp)", ylabel="tokens of the unbroken genome (%)")
     ax.legend(loc="lower right")
     return ax
 
