@@ -51,6 +51,45 @@ def plot_logo(probabilities_W4: np.ndarray, ax: Axes, title: str = "") -> Axes:
     return ax
 
 
+def plot_logos(motifs: Sequence[Motif], axes: np.ndarray) -> np.ndarray:
+    """A logo per motif in reading order, with its sites and E-value; axes left over are empty.
+
+    All logos have the scale of the widest: a position is as wide in each.
+    """
+    widest = max((motif.width for motif in motifs), default=1)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for motif, ax in zip(motifs, axes.flat, strict=False):
+        ax.set_axis_on()
+        sure = "" if np.isnan(motif.log10_e) else f", E = {e_text(motif.log10_e)}"
+        plot_logo(motif.probabilities, ax, f"{motif.name}: {len(motif.sites):,} sites{sure}")
+        ax.set_xlim(0.4, widest + 0.6)
+        ax.set_xticks(range(1, motif.width + 1, 2 if widest > 12 else 1))
+    return axes
+
+
+def e_text(log10_e: float) -> str:
+    """An E-value to be read: $10^{-249}$, or plain from 0.001 up."""
+    return f"{10**log10_e:.2g}" if log10_e > -3 else f"$10^{{{log10_e:.0f}}}$"
+
+
+def plot_pairs(pairs: Sequence[tuple[Motif, Motif, pd.Series]], axes: np.ndarray) -> np.ndarray:
+    """Found motifs side by side, each above the known one that it matches; axes [2, n].
+
+    pairs: (found, known, row of `match_motifs`). Columns without a pair are empty.
+    """
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for column, (found, known, match) in enumerate(pairs[: axes.shape[1]]):
+        for ax in axes[:, column]:
+            ax.set_axis_on()
+        plot_pair(found, known, match, axes[:, column])
+        if column:
+            for ax in axes[:, column]:
+                ax.set_ylabel("")
+    return axes
+
+
 def plot_pair(found: Motif, known: Motif, match: pd.Series, axes: Sequence[Axes]) -> Sequence[Axes]:
     """A found motif and, on the second axes, the known one below it, position by position.
 
@@ -84,6 +123,16 @@ def plot_site_places(sites: pd.DataFrame, lengths_bp: np.ndarray, ax: Axes) -> A
     ax.set_ylim(bottom=0)
     ax.legend()
     return ax
+
+
+def describe_site_places(sites: pd.DataFrame, lengths_bp: np.ndarray, middle: float = 0.2) -> str:
+    """A sentence: what share of each motif's sites lies in the middle fifth of the sequences."""
+    if sites.empty:
+        return "No sites to place."
+    centre = (sites["start"] + sites["end"]) / 2 / lengths_bp[sites["index"]] - 0.5
+    inside = (centre.abs() <= middle / 2).groupby(sites["motif"], sort=False).mean()
+    told = ", ".join(f"{share:.0%} of those of {name}" for name, share in inside.items())
+    return f"In the middle {middle:.0%} of their sequences lie {told}."
 
 
 def plot_ranking_test(table: pd.DataFrame, ax: Axes) -> Axes:

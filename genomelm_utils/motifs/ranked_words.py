@@ -148,6 +148,15 @@ def matching_share(
     return pd.DataFrame(rows)
 
 
+def describe_shares(table: pd.DataFrame, top: int = 100) -> str:
+    """A sentence on `matching_share`: share among the first `top` and among all words."""
+    told = []
+    for name, part in table.groupby("ranking", sort=False):
+        share = part.set_index("top")["share"]
+        told.append(f"{name} {share[top]:.0%} (of all {share[0]:.0%})")
+    return f"Of the first {top} words match a motif: {', '.join(told)}."
+
+
 def _one_per_pair(
     name: str, scores: pd.Series, matches: pd.DataFrame
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
