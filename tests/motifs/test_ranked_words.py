@@ -10,6 +10,7 @@ from genomelm_utils.motifs.ranked_words import (
     areas,
     compare_rankings_with_motifs,
     describe_comparison,
+    describe_shares,
     match_words,
     matching_share,
 )
@@ -141,3 +142,12 @@ def test_the_papers_claim_on_the_published_ranking(data_dir, rng):
     plain, controlled = (found[found["control"] == name] for name in ("none", "composition"))
     assert (plain["auc"] > 0.52).all() and (plain["p_value"] < 0.01).all()
     assert (controlled["effect"].to_numpy() < plain["effect"].to_numpy() / 2).all()
+
+
+def test_sentence_on_shares():
+    table = pd.DataFrame(
+        {"ranking": ["corrected"] * 2, "top": [100, 0], "n_words": [100, 4096], "share": [0.4, 0.3]}
+    )
+    assert describe_shares(table) == (
+        "Of the first 100 words match a motif: corrected 40% (of all 30%)."
+    )
