@@ -48,6 +48,7 @@ def plot_logo(probabilities_W4: np.ndarray, ax: Axes, title: str = "") -> Axes:
     ax.spines["left"].set_visible(True)
     ax.set(ylim=(0, MAX_BITS), yticks=(0, 1, 2), ylabel="bits", title=title)
     ax.set_xlim(0.4, len(heights) + 0.6)
+    ax.set_xticks(range(1, len(heights) + 1, 1 + len(heights) // 10))
     return ax
 
 
@@ -64,7 +65,6 @@ def plot_logos(motifs: Sequence[Motif], axes: np.ndarray) -> np.ndarray:
         sure = "" if np.isnan(motif.log10_e) else f", E = {e_text(motif.log10_e)}"
         plot_logo(motif.probabilities, ax, f"{motif.name}: {len(motif.sites):,} sites{sure}")
         ax.set_xlim(0.4, widest + 0.6)
-        ax.set_xticks(range(1, motif.width + 1, 2 if widest > 12 else 1))
     return axes
 
 
@@ -98,8 +98,9 @@ def plot_pair(found: Motif, known: Motif, match: pd.Series, axes: Sequence[Axes]
     """
     upper, lower = align_pair(found, known, match)
     plot_logo(upper, axes[0], f"{found.name}, {len(found.sites)} sites")
-    turned = ", reversed" if match["strand"] == "-" else ""
-    name = " ".join(filter(None, (known.alt_name, f"({known.name}{turned})")))
+    turned = ["reversed"] if match["strand"] == "-" else []
+    aside = ", ".join(([known.name] if known.alt_name else []) + turned)
+    name = (known.alt_name or known.name) + (f" ({aside})" if aside else "")
     plot_logo(lower, axes[1], f"{name}, q = {match['q_value']:.1g}")
     return axes
 
@@ -118,10 +119,11 @@ def plot_site_places(sites: pd.DataFrame, lengths_bp: np.ndarray, ax: Axes) -> A
         place.groupby(sites["motif"], sort=False), colours, strict=False
     ):
         share, _ = np.histogram(part, bins)
-        ax.step(bins[:-1], share / len(part), where="post", color=colour, label=name)
+        ax.stairs(share / len(part), bins, color=colour, label=name)
+    ax.axhline(1 / (len(bins) - 1), color=OKABE_ITO["grey"], lw=0.6, ls=":", label="evenly spread")
     ax.set(xlabel="place in the sequence (0: middle)", ylabel="share of sites", xlim=(-0.5, 0.5))
     ax.set_ylim(bottom=0)
-    ax.legend()
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
 
 
@@ -159,7 +161,7 @@ def plot_ranking_test(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel("AUC of words that match known motifs")
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.25), ncols=3)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2))
     return ax
 
 

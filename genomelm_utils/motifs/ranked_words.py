@@ -130,6 +130,24 @@ def describe_comparison(table: pd.DataFrame, level: float = 0.05) -> str:
     return "; ".join(told) + "."
 
 
+def describe_claim(table: pd.DataFrame, level: float = 0.05) -> str:
+    """Sentences, shorter than `describe_comparison`: AUC of each ranking and its two effects."""
+    told, n_hold = [], 0
+    for name, part in table.groupby("ranking", sort=False):
+        rows = part.set_index("control")
+        plain, equal = (rows.loc[control] for control in CONTROLS)
+        n_hold += equal["p_value"] <= level and equal["effect"] > 0
+        told.append(
+            f"{name} {plain['auc']:.3f} [{plain['low']:.3f}, {plain['high']:.3f}], "
+            f"{plain['effect']:+.3f} over all orders (p = {plain['p_value']:.2g}), "
+            f"{equal['effect']:+.3f} among words of equal composition (p = {equal['p_value']:.2g})"
+        )
+    return (
+        f"AUC of words that match a known motif: {'; '.join(told)}. Words that match stand before "
+        f"others of their composition in {n_hold} of {len(told)} rankings."
+    )
+
+
 def matching_share(
     rankings: Mapping[str, pd.Series], matches: pd.DataFrame, tops: Sequence[int]
 ) -> pd.DataFrame:

@@ -40,12 +40,14 @@ def simulate_peaks(
     length_bp: int = LENGTH_BP,
     motifs: Sequence[Motif] = PEAK_MOTIFS,
     strength: float = 0.95,
-    order: int = 2,
+    order: int = 1,
     gc: float = 0.45,
 ) -> Peaks:
     """`n` sequences of `length_bp` with motifs, as peaks of an experiment have them.
 
-    Background: a Markov chain of `order` with a random table around `gc`. Each motif is in its
+    Background: a Markov chain of `order` with a random table around `gc`; of order 1 by default, so
+    that shuffling dinucleotides leaves it what it is (a random table of higher order has words of
+    its own, which a search rightly finds). Each motif is in its
     `presence` of the sequences, first base at `first` to `last`; each of its bases is written with
     chance `strength`, otherwise the background's stays. Raises: ValueError for a motif that does
     not fit, or places at which two motifs could overwrite each other.

@@ -41,6 +41,9 @@ def test_a_pair_lines_up():
     assert axes[0, 0].get_xlim() == axes[1, 0].get_xlim()
     assert axes[0, 0].get_title() == "ours, 0 sites"
     assert axes[1, 0].get_title() == "FOX (MA1, reversed), q = 3e-05"
+    plain = Motif("GRE", theirs.counts)
+    figures.plot_pair(ours, plain, match.replace({"MA1": "GRE", "-": "+"}), axes[:, 0])
+    assert axes[1, 0].get_title() == "GRE, q = 3e-05"
 
 
 def test_places_of_sites(ax):
@@ -49,9 +52,11 @@ def test_places_of_sites(ax):
         columns=SITE_COLUMNS,
     ).assign(motif="m")
     figures.plot_site_places(sites, np.array([100, 200]), ax)
-    (line,) = ax.get_lines()
-    assert line.get_ydata().sum() == pytest.approx(1)
-    assert line.get_label() == "m"
+    (steps,) = ax.patches
+    values, edges, _ = steps.get_data()
+    assert values.sum() == pytest.approx(1) and len(edges) == 21
+    assert values[10] == values[0] == 0.5  # one in the middle, one at the start
+    assert steps.get_label() == "m"
 
 
 def test_ranking_test(ax):
