@@ -48,25 +48,32 @@ def as_records(data: SearchSet) -> Records:
 
 
 def control_table(found: Discovery, control: Discovery) -> pd.DataFrame:
-    """`Discovery.table` of both, with a column `set` in front: sequences, shuffled."""
+    """`Discovery.table` of both, with two columns in front: `set` (sequences, shuffled) and
+    `beyond` (whether the E-value is below the lowest of the shuffled set; true if that has none).
+
+    An E-value that is not known (rGADEM gives none) is beyond nothing.
+    """
     parts = [one.table().assign(set=name) for name, one in ((REAL, found), (SHUFFLED, control))]
     table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-    return table[["set", *(name for name in table if name != "set")]]
+    real = table["set"] == REAL
+    lowest = table.loc[~real, "log10_e"].min()  # NaN where there is none
+    is_below = np.isnan(lowest) | (table["log10_e"] < lowest)
+    table = table.assign(beyond=real & table["log10_e"].notna() & is_below)
+    first = ["set", "beyond"]
+    return table[[*first, *(name for name in table if name not in first)]]
 
 
 def describe_control(table: pd.DataFrame) -> str:
     """A sentence on `control_table`: motifs and the best E-value in either set."""
     told = []
-    for name in (REAL, SHUFFLED):
+    for name, where in ((REAL, "the sequences"), (SHUFFLED, "shuffled ones")):
         part = table[table["set"] == name]
-        if part.empty:
-            told.append(f"none in {name}" if name == REAL else f"none in {name} ones")
-            continue
         best = part["log10_e"].min()
         sure = "" if np.isnan(best) else f", the best with E = 10^{best:.0f}"
-        told.append(f"{len(part)} in the {name}{sure}" if name == REAL else
-                    f"{len(part)} in {name} ones{sure}")  # fmt: skip
-    return f"Motifs found by the same search: {'; '.join(told)}."
+        told.append(f"{len(part) or 'none'} in {where}{sure}")
+    n = int(table["beyond"].sum())
+    verdict = f" {n} of the first are beyond all in shuffled ones." if n else ""
+    return f"Motifs found by the same search: {'; '.join(told)}.{verdict}"
 
 
 def scan_both(

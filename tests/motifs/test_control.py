@@ -59,17 +59,22 @@ def finding(n_motifs: int, log10_e: float) -> Discovery:
 def test_control_table_and_its_sentence():
     table = control_table(finding(2, -30.2), finding(1, -1.4))
     assert table["set"].tolist() == ["sequences", "sequences", "shuffled"]
+    assert table["beyond"].tolist() == [True, True, False]
     assert describe_control(table) == (
         "Motifs found by the same search: 2 in the sequences, the best with E = 10^-30; 1 in "
-        "shuffled ones, the best with E = 10^-1."
+        "shuffled ones, the best with E = 10^-1. 2 of the first are beyond all in shuffled ones."
     )
-    assert describe_control(control_table(finding(1, -30.2), finding(0, 0))).endswith(
-        "; none in shuffled ones."
-    )
+    assert not control_table(finding(1, -1.4), finding(1, -1.5))["beyond"].any()
+    alone = control_table(finding(1, -30.2), finding(0, 0))
+    assert alone["beyond"].all() and "; none in shuffled ones. 1 of" in describe_control(alone)
+    assert not control_table(finding(1, np.nan), finding(1, np.nan))["beyond"].any()
+
+
+def test_nothing_found_at_all():
     nothing = control_table(finding(0, 0), finding(0, 0))
-    assert nothing.empty and "set" in nothing
+    assert nothing.empty and {"set", "beyond", "log10_e"} <= set(nothing)
     assert describe_control(nothing) == (
-        "Motifs found by the same search: none in sequences; none in shuffled ones."
+        "Motifs found by the same search: none in the sequences; none in shuffled ones."
     )
 
 
