@@ -29,8 +29,9 @@ def plot_scan(table: pd.DataFrame, ax: Axes) -> Axes:
             share, y + shift, xerr=np.array([share - low, high - share]).clip(min=0), fmt="none",
             ecolor=OKABE_ITO["black"], elinewidth=0.7, capsize=1.5,
         )  # fmt: skip
-    names = [f"{row['name']} ({row['kind']})" for _, row in table.iterrows()]
-    ax.set_yticks(y, names)
+    words = table["consensus"].where(table["kind"] == "found", table["name"])
+    aside = table["name"].where(table["kind"] == "found", table["kind"])
+    ax.set_yticks(y, [f"{word} ({other})" for word, other in zip(words, aside, strict=True)])
     ax.set(xlabel="share of sequences with a hit", ylim=(len(table) - 0.5, -0.5))
     ax.set_xlim(0, min(1.0, 1.15 * float(table[["high", "high_shuffled"]].max().max())))
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -78,7 +79,8 @@ def plot_matching_share(table: pd.DataFrame, ax: Axes) -> Axes:
         tops = part[part["top"] > 0]
         ax.plot(tops["n_words"], tops["share"], "o-", color=colour, label=name)
         everything = part.loc[part["top"] == 0, "share"].iloc[0]
-        ax.axhline(everything, color=colour, lw=0.6, ls=":")
+        last = ax.axhline(everything, color=colour, lw=0.6, ls=":")
+    last.set_label("among all words")
     ax.set(xscale="log", xlabel="first words of the ranking", ylabel="share that match a motif")
     ticks = sorted(table.loc[table["top"] > 0, "n_words"].unique())
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])

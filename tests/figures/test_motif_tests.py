@@ -19,9 +19,13 @@ def ax():
 def test_scan(ax):
     row = ["gadem_1", "gadem_1", "TGACTCA", "found", 100, 60, 0.6, 0.5, 0.69]
     row += [10, 0.1, 0.06, 0.17, 0.5, 0.4, 0.6]
-    figures.plot_scan(pd.DataFrame([row], columns=SCAN_COLUMNS), ax)
-    assert sorted(bar.get_width() for bar in ax.patches) == [0.1, 0.6]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["gadem_1 (found)"]
+    known = ["MA1", "FOX", "TGTTTAC", "known", *row[4:]]
+    figures.plot_scan(pd.DataFrame([row, known], columns=SCAN_COLUMNS), ax)
+    assert sorted(bar.get_width() for bar in ax.patches) == [0.1, 0.1, 0.6, 0.6]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [
+        "TGACTCA (gadem_1)",
+        "FOX (known)",
+    ]
     assert ax.get_xlim()[1] == pytest.approx(1.15 * 0.69)
     _, labels = ax.get_legend_handles_labels()
     assert labels == ["sequences", "shuffled"]
@@ -56,3 +60,4 @@ def test_matching_share(ax):
     assert set(lines) == {"corrected", figures.BASELINE}
     np.testing.assert_array_equal(lines["corrected"].get_ydata(), [0.5, 0.4])
     assert lines[figures.BASELINE].get_color() == figures.CONTROL_COLOUR
+    assert "among all words" in ax.get_legend_handles_labels()[1]
