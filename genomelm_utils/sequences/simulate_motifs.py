@@ -40,14 +40,13 @@ def simulate_peaks(
     length_bp: int = LENGTH_BP,
     motifs: Sequence[Motif] = PEAK_MOTIFS,
     strength: float = 0.95,
-    order: int = 1,
     gc: float = 0.45,
 ) -> Peaks:
     """`n` sequences of `length_bp` with motifs, as peaks of an experiment have them.
 
-    Background: a Markov chain of `order` with a random table around `gc`; of order 1 by default, so
-    that shuffling dinucleotides leaves it what it is (a random table of higher order has words of
-    its own, which a search rightly finds). Each motif is in its
+    Background: neighbours as a random table around `gc` has them, alike on both strands within
+    every sequence. So a background of neighbours explains it, and shuffling dinucleotides leaves it
+    what it is: what is found in it beside the motifs is luck. Each motif is in its
     `presence` of the sequences, first base at `first` to `last`; each of its bases is written with
     chance `strength`, otherwise the background's stays. Raises: ValueError for a motif that does
     not fit, or places at which two motifs could overwrite each other.
@@ -65,7 +64,7 @@ def simulate_peaks(
         raise ValueError(
             f"places of motifs overlap at base {int(taken_L.argmax())}; a site could be overwritten"
         )
-    transitions = draw_transitions(rng, order=order, gc=gc, concentration=10.0)
+    transitions = balance_strands(draw_transitions(rng, order=1, gc=gc, concentration=10.0))
     codes_SL = sample_background(transitions, (n, length_bp), rng)
     parts = []
     for motif in motifs:
@@ -77,3 +76,20 @@ def simulate_peaks(
         table = pd.DataFrame(dict(zip(TRUTH_COLUMNS, (*columns, strand), strict=True)))
         parts.append(table)
     return Peaks(codes_SL, pd.concat(parts, ignore_index=True))
+
+
+def balance_strands(transitions_44: np.ndarray) -> np.ndarray:
+    """The chain of neighbours in which a dinucleotide is as frequent as its reverse complement.
+
+    Both tables, of the chain and of its other strand, are averaged as joint chances.
+    """
+    joint_44 = stationary_shares(transitions_44)[:, None] * transitions_44
+    joint_44 = (joint_44 + joint_44[::-1, ::-1].T) / 2
+    return joint_44 / joint_44.sum(axis=1, keepdims=True)
+
+
+def stationary_shares(transitions_44: np.ndarray) -> np.ndarray:
+    """Shares of bases that one more step of the chain leaves as they are, float64[4]."""
+    values, vectors = np.linalg.eig(transitions_44.T)
+    share = np.real(vectors[:, np.argmax(values.real)])
+    return share / share.sum()

@@ -5,7 +5,13 @@ import pytest
 
 from genomelm_utils.sequences.alphabet import decode, encode, reverse_complement
 from genomelm_utils.sequences.planting import Motif
-from genomelm_utils.sequences.simulate_motifs import PEAK_MOTIFS, TRUTH_COLUMNS, simulate_peaks
+from genomelm_utils.sequences.simulate_motifs import (
+    PEAK_MOTIFS,
+    TRUTH_COLUMNS,
+    balance_strands,
+    simulate_peaks,
+    stationary_shares,
+)
 
 
 def test_exact_words_stand_where_the_truth_says():
@@ -33,6 +39,15 @@ def test_strength_is_the_share_of_written_bases():
     starts = made.truth["start"].to_numpy()[:, None] + np.arange(7)
     same = made.codes_SL[np.arange(2000)[:, None], starts] == encode("TGAGTCA")
     assert 0.6 < same.mean() < 0.8  # what is not written is right once in four
+
+
+def test_strands_are_alike_within_every_sequence(rng):
+    table = balance_strands(rng.dirichlet(np.ones(4), 4))
+    shares = stationary_shares(table)
+    np.testing.assert_allclose(shares @ table, shares)
+    joint = shares[:, None] * table
+    np.testing.assert_allclose(joint, joint[::-1, ::-1].T)  # AC as often as GT
+    np.testing.assert_allclose(balance_strands(table), table)
 
 
 def test_same_seed_same_peaks():
