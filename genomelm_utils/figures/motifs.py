@@ -97,7 +97,7 @@ def plot_pair(found: Motif, known: Motif, match: pd.Series, axes: Sequence[Axes]
     says so.
     """
     upper, lower = align_pair(found, known, match)
-    plot_logo(upper, axes[0], f"{found.name}, {len(found.sites)} sites")
+    plot_logo(upper, axes[0], f"{found.name}, {len(found.sites):,} sites")
     turned = ["reversed"] if match["strand"] == "-" else []
     aside = ", ".join(([known.name] if known.alt_name else []) + turned)
     name = (known.alt_name or known.name) + (f" ({aside})" if aside else "")
