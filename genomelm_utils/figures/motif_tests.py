@@ -86,5 +86,5 @@ def plot_matching_share(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.minorticks_off()
     ax.set_ylim(bottom=0)
-    ax.legend()
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2)
     return ax
