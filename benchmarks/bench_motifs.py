@@ -28,11 +28,10 @@ from machine import write_result
 from genomelm_utils import motifs
 from genomelm_utils.motifs.motif import Discovery, Motif
 from genomelm_utils.motifs.records import collect
+from genomelm_utils.motifs.recovery import score_sites
 from genomelm_utils.motifs.refine import same_motif
 from genomelm_utils.motifs.rgadem import PAPER_PARAMETERS, PAPER_SEED
 from genomelm_utils.sequences.alphabet import encode, reverse_complement
-
-WITHIN_BP = 4  # a site is a planted one if their middles are at most so far apart
 
 
 def simulate(
@@ -66,14 +65,6 @@ def simulate(
         ]
         truth[word] = pd.DataFrame(whole, columns=["index", "start", "end"])
     return rows, truth
-
-
-def score_sites(sites: pd.DataFrame, truth: pd.DataFrame) -> tuple[int, int]:
-    """(planted sites found, false sites)."""
-    pairs = sites.assign(site=range(len(sites))).merge(truth, on="index", suffixes=("", "_true"))
-    off = (pairs["start"] + pairs["end"] - pairs["start_true"] - pairs["end_true"]).abs() / 2
-    hits = pairs[off <= WITHIN_BP]
-    return len(hits[["index", "start_true"]].drop_duplicates()), len(sites) - hits["site"].nunique()
 
 
 def contradicts(motif: Motif, word: str) -> bool:

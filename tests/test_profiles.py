@@ -8,6 +8,7 @@ import pytest
 
 from genomelm_utils import paths
 from genomelm_utils.datasets.make_registry import make_registry
+from genomelm_utils.motifs.rgadem import PAPER_MOTIFS, PAPER_PARAMETERS, PAPER_SEED
 from genomelm_utils.pipeline.profile import load_profile
 from genomelm_utils.pipeline.verify import read_ranges
 from genomelm_utils.tasks.regression_inputs import PUBLISHED
@@ -30,6 +31,7 @@ def test_profile_fits_the_notebooks(name):
     assert profile.description
     assert set(profile.runs) >= {
         *STAGES,
+        "11_motifs",
         "13_figures_genemask",
         "13_figures_genomicbert",
         "13_figures_expression",
@@ -49,7 +51,7 @@ def test_expected_ranges_are_about_runs_of_the_profile(name):
 def test_demo_and_small_have_expected_ranges():
     for name in ("demo", "small"):
         stages = {expected.runs.split("/")[0] for expected in read_ranges(name)}
-        assert {*STAGES} - {"00_environment"} <= stages, name
+        assert {*STAGES, "11_motifs"} - {"00_environment"} <= stages, name
 
 
 def test_demo_needs_no_data():
@@ -158,10 +160,26 @@ def test_paper_has_the_published_pretraining_and_fine_tuning_of_florabert():
     assert {values["pretrain_optimizer"] for values in runs.values()} == {"lamb", "adamw"}
 
 
+def test_paper_has_the_published_call_of_rgadem():
+    """Source: the released R script of GeneMask (specification, 2.8)."""
+    runs = load_profile("paper").runs["11_motifs"]
+    rows = {name: values["max_sequences"] for name, values in runs.items()}
+    assert rows == {"Prom-core": 2000, "Prom-300": 1000, "Cohn-enh": 1000}
+    call = PAPER_PARAMETERS | {"engine": "rgadem", "n_motifs": PAPER_MOTIFS, "seed": PAPER_SEED}
+    small = load_profile("small").runs["11_motifs"]
+    for values in (
+        *runs.values(),
+        small["foxa1-rgadem"],
+        small["Prom-core"] | {"engine": "rgadem"},
+    ):
+        assert {name: values[name] for name in call} == call
+        assert values["options"] == {}
+
+
 def test_every_line_of_settings_common_to_the_paper_has_its_source():
     """The blocks `common:` of 02 and 04 hold the published values, each with where it stands."""
     text = paths.params_file("paper").read_text()
-    for stage in ("02_pmi_ranking", "04_pretraining"):
+    for stage in ("02_pmi_ranking", "04_pretraining", "11_motifs"):
         block = re.search(rf"^{stage}:\n(.*?)^  runs:", text, re.MULTILINE | re.DOTALL).group(1)
         lines = re.findall(r"^    (\w+): [\d.]+(.*)$", block, re.MULTILINE)
         assert lines

@@ -48,7 +48,46 @@ def plot_logo(probabilities_W4: np.ndarray, ax: Axes, title: str = "") -> Axes:
     ax.spines["left"].set_visible(True)
     ax.set(ylim=(0, MAX_BITS), yticks=(0, 1, 2), ylabel="bits", title=title)
     ax.set_xlim(0.4, len(heights) + 0.6)
+    ax.set_xticks(range(1, len(heights) + 1, 1 + len(heights) // 10))
     return ax
+
+
+def plot_logos(motifs: Sequence[Motif], axes: np.ndarray) -> np.ndarray:
+    """A logo per motif in reading order, with its sites and E-value; axes left over are empty.
+
+    All logos have the scale of the widest: a position is as wide in each.
+    """
+    widest = max((motif.width for motif in motifs), default=1)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for motif, ax in zip(motifs, axes.flat, strict=False):
+        ax.set_axis_on()
+        sure = "" if np.isnan(motif.log10_e) else f", E = {e_text(motif.log10_e)}"
+        plot_logo(motif.probabilities, ax, f"{motif.name}: {len(motif.sites):,} sites{sure}")
+        ax.set_xlim(0.4, widest + 0.6)
+    return axes
+
+
+def e_text(log10_e: float) -> str:
+    """An E-value to be read: $10^{-249}$, or plain from 0.001 up."""
+    return f"{10**log10_e:.2g}" if log10_e > -3 else f"$10^{{{log10_e:.0f}}}$"
+
+
+def plot_pairs(pairs: Sequence[tuple[Motif, Motif, pd.Series]], axes: np.ndarray) -> np.ndarray:
+    """Found motifs side by side, each above the known one that it matches; axes [2, n].
+
+    pairs: (found, known, row of `match_motifs`). Columns without a pair are empty.
+    """
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for column, (found, known, match) in enumerate(pairs[: axes.shape[1]]):
+        for ax in axes[:, column]:
+            ax.set_axis_on()
+        plot_pair(found, known, match, axes[:, column])
+        if column:
+            for ax in axes[:, column]:
+                ax.set_ylabel("")
+    return axes
 
 
 def plot_pair(found: Motif, known: Motif, match: pd.Series, axes: Sequence[Axes]) -> Sequence[Axes]:
@@ -58,9 +97,10 @@ def plot_pair(found: Motif, known: Motif, match: pd.Series, axes: Sequence[Axes]
     says so.
     """
     upper, lower = align_pair(found, known, match)
-    plot_logo(upper, axes[0], f"{found.name}, {len(found.sites)} sites")
-    turned = ", reversed" if match["strand"] == "-" else ""
-    name = " ".join(filter(None, (known.alt_name, f"({known.name}{turned})")))
+    plot_logo(upper, axes[0], f"{found.name}, {len(found.sites):,} sites")
+    turned = ["reversed"] if match["strand"] == "-" else []
+    aside = ", ".join(([known.name] if known.alt_name else []) + turned)
+    name = (known.alt_name or known.name) + (f" ({aside})" if aside else "")
     plot_logo(lower, axes[1], f"{name}, q = {match['q_value']:.1g}")
     return axes
 
@@ -79,11 +119,22 @@ def plot_site_places(sites: pd.DataFrame, lengths_bp: np.ndarray, ax: Axes) -> A
         place.groupby(sites["motif"], sort=False), colours, strict=False
     ):
         share, _ = np.histogram(part, bins)
-        ax.step(bins[:-1], share / len(part), where="post", color=colour, label=name)
+        ax.stairs(share / len(part), bins, color=colour, label=name)
+    ax.axhline(1 / (len(bins) - 1), color=OKABE_ITO["grey"], lw=0.6, ls=":", label="evenly spread")
     ax.set(xlabel="place in the sequence (0: middle)", ylabel="share of sites", xlim=(-0.5, 0.5))
     ax.set_ylim(bottom=0)
-    ax.legend()
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
+
+
+def describe_site_places(sites: pd.DataFrame, lengths_bp: np.ndarray, middle: float = 0.2) -> str:
+    """A sentence: what share of each motif's sites lies in the middle fifth of the sequences."""
+    if sites.empty:
+        return "No sites to place."
+    centre = (sites["start"] + sites["end"]) / 2 / lengths_bp[sites["index"]] - 0.5
+    inside = (centre.abs() <= middle / 2).groupby(sites["motif"], sort=False).mean()
+    told = ", ".join(f"{share:.0%} of those of {name}" for name, share in inside.items())
+    return f"In the middle {middle:.0%} of their sequences lie {told}."
 
 
 def plot_ranking_test(table: pd.DataFrame, ax: Axes) -> Axes:
@@ -110,7 +161,7 @@ def plot_ranking_test(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel("AUC of words that match known motifs")
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.25), ncols=3)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2))
     return ax
 
 

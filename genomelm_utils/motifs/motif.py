@@ -132,6 +132,28 @@ def motif_from_probabilities(
     return Motif(name, np.asarray(probabilities, dtype=np.float64) * n_sites, **more)
 
 
+def motif_from_consensus(
+    name: str, consensus: str, n_sites: float = 20.0, chance: float = 0.95, **more: Any
+) -> Motif:
+    """A motif from IUPAC letters: `chance` for the bases a letter allows, in equal parts, the rest
+    for the others. n_sites: 20 is what a matrix without a number has in MEME files.
+
+    Raises: ValueError for a character that is no IUPAC letter, or a chance outside (0, 1].
+    """
+    if not 0 < chance <= 1:
+        raise ValueError(f"chance is {chance}, expected a share in (0, 1]")
+    rows = []
+    for letter in consensus.upper():
+        if letter not in IUPAC_SETS:
+            raise ValueError(f"{name}: {letter!r} in {consensus!r} is no IUPAC letter")
+        allowed = np.array([base in IUPAC_SETS[letter] for base in "ACGT"])
+        rest = (1 - chance) / max(N_BASES - allowed.sum(), 1)
+        rows.append(np.where(allowed, chance / allowed.sum(), rest))
+    matrix_W4 = np.array(rows)
+    matrix_W4 /= matrix_W4.sum(axis=1, keepdims=True)  # N: all four are allowed
+    return motif_from_probabilities(name, matrix_W4, n_sites, **more)
+
+
 def consensus_letter(shares_4: np.ndarray) -> str:
     """The IUPAC letter of one position (see `Motif.consensus`)."""
     order = np.argsort(-shares_4, kind="stable")

@@ -130,6 +130,24 @@ def describe_comparison(table: pd.DataFrame, level: float = 0.05) -> str:
     return "; ".join(told) + "."
 
 
+def describe_claim(table: pd.DataFrame, level: float = 0.05) -> str:
+    """Sentences, shorter than `describe_comparison`: AUC of each ranking and its two effects."""
+    told, n_hold = [], 0
+    for name, part in table.groupby("ranking", sort=False):
+        rows = part.set_index("control")
+        plain, equal = (rows.loc[control] for control in CONTROLS)
+        n_hold += equal["p_value"] <= level and equal["effect"] > 0
+        told.append(
+            f"{name} {plain['auc']:.3f} [{plain['low']:.3f}, {plain['high']:.3f}], "
+            f"{plain['effect']:+.3f} over all orders (p = {plain['p_value']:.2g}), "
+            f"{equal['effect']:+.3f} among words of equal composition (p = {equal['p_value']:.2g})"
+        )
+    return (
+        f"AUC of words that match a known motif: {'; '.join(told)}. Words that match stand before "
+        f"others of their composition in {n_hold} of {len(told)} rankings."
+    )
+
+
 def matching_share(
     rankings: Mapping[str, pd.Series], matches: pd.DataFrame, tops: Sequence[int]
 ) -> pd.DataFrame:
@@ -146,6 +164,15 @@ def matching_share(
             share = float(matched.reindex(chosen).mean())
             rows.append({"ranking": name, "top": top, "n_words": len(chosen), "share": share})
     return pd.DataFrame(rows)
+
+
+def describe_shares(table: pd.DataFrame, top: int = 100) -> str:
+    """A sentence on `matching_share`: share among the first `top` and among all words."""
+    told = []
+    for name, part in table.groupby("ranking", sort=False):
+        share = part.set_index("top")["share"]
+        told.append(f"{name} {share[top]:.0%} (of all {share[0]:.0%})")
+    return f"Of the first {top} words match a motif: {', '.join(told)}."
 
 
 def _one_per_pair(

@@ -79,6 +79,16 @@ def check_rgadem() -> dict[str, str]:
         return row("rGADEM", None, f"no ({error.what} is missing)", error.command)
 
 
+def check_modisco() -> dict[str, str]:
+    """Whether modisco-lite is there, for patterns of attributions in stage 12; optional."""
+    from genomelm_utils.interpretation.modisco import INSTALL, is_installed
+
+    if not is_installed():
+        return row("modisco-lite (patterns of attributions)", None, "no", INSTALL)
+    version = importlib.metadata.version("modisco-lite")
+    return row("modisco-lite (patterns of attributions)", True, version)
+
+
 def check_data() -> dict[str, str]:
     """Where real data files would come from; the demo profile needs none."""
     folder = paths.data_dir()
@@ -102,6 +112,7 @@ def check_environment(*, require_gpu: bool = False) -> pd.DataFrame:
         *check_packages(),
         check_data(),
         check_rgadem(),
+        check_modisco(),
     ]  # fmt: skip
     for tool, (purpose, fix) in TOOLS.items():
         found = shutil.which(tool)

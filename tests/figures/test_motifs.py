@@ -41,6 +41,9 @@ def test_a_pair_lines_up():
     assert axes[0, 0].get_xlim() == axes[1, 0].get_xlim()
     assert axes[0, 0].get_title() == "ours, 0 sites"
     assert axes[1, 0].get_title() == "FOX (MA1, reversed), q = 3e-05"
+    plain = Motif("GRE", theirs.counts)
+    figures.plot_pair(ours, plain, match.replace({"MA1": "GRE", "-": "+"}), axes[:, 0])
+    assert axes[1, 0].get_title() == "GRE, q = 3e-05"
 
 
 def test_places_of_sites(ax):
@@ -49,9 +52,11 @@ def test_places_of_sites(ax):
         columns=SITE_COLUMNS,
     ).assign(motif="m")
     figures.plot_site_places(sites, np.array([100, 200]), ax)
-    (line,) = ax.get_lines()
-    assert line.get_ydata().sum() == pytest.approx(1)
-    assert line.get_label() == "m"
+    (steps,) = ax.patches
+    values, edges, _ = steps.get_data()
+    assert values.sum() == pytest.approx(1) and len(edges) == 21
+    assert values[10] == values[0] == 0.5  # one in the middle, one at the start
+    assert steps.get_label() == "m"
 
 
 def test_ranking_test(ax):
@@ -85,3 +90,38 @@ def test_sentences():
     assert figures.describe_discovery(table.iloc[:0], 200) == (
         "No motif was found in 200 sequences."
     )
+
+
+def test_logos_of_one_scale():
+    _, axes = new_figure(2, 2)
+    motifs = [Motif("a", np.eye(4), log10_e=-30.4), Motif("b", np.eye(4)[[0, 1]], log10_e=-1.0)]
+    figures.plot_logos(motifs, axes)
+    assert axes[0, 0].get_xlim() == axes[0, 1].get_xlim()
+    titles = [ax.get_title() for ax in axes.flat]
+    assert titles == ["a: 0 sites, E = $10^{-30}$", "b: 0 sites, E = 0.1", "", ""]
+    assert [ax.axison for ax in axes.flat] == [True, True, False, False]
+
+
+def test_pairs_side_by_side():
+    _, axes = new_figure(2, 2)
+    ours, theirs = Motif("ours", np.eye(4)[[0, 1, 2]]), Motif("MA1", np.eye(4)[[3, 3, 2, 1]], "FOX")
+    match = pd.Series(
+        {"motif": "ours", "known": "MA1", "offset": 1, "strand": "-", "q_value": 3e-5}
+    )
+    figures.plot_pairs([(ours, theirs, match)], axes)
+    assert [ax.get_title() for ax in axes[:, 0]] == [
+        "ours, 0 sites",
+        "FOX (MA1, reversed), q = 3e-05",
+    ]
+    assert [ax.axison for ax in axes[:, 1]] == [False, False]
+
+
+def test_sentence_on_places():
+    sites = pd.DataFrame(
+        [["s", 0, 45, 55, "+", 1.0, 1e-5, "A"], ["t", 1, 0, 10, "+", 1.0, 1e-5, "A"]],
+        columns=SITE_COLUMNS,
+    ).assign(motif="m")
+    assert figures.describe_site_places(sites, np.array([100, 200])) == (
+        "In the middle 20% of their sequences lie 50% of those of m."
+    )
+    assert figures.describe_site_places(sites.iloc[:0], np.array([100])) == "No sites to place."

@@ -1,4 +1,4 @@
-"""Random sequences with a planted motif, and how well a search found it."""
+"""Random sequences with a planted motif, and whether a found one reads like it."""
 
 import numpy as np
 import pandas as pd
@@ -34,16 +34,6 @@ def plant(
             truth.append((i, start, start + len(word), strand))
         rows.append(decode(codes))
     return rows, pd.DataFrame(truth, columns=["index", "start", "end", "strand"])
-
-
-def score_sites(motif: Motif, truth: pd.DataFrame, within_bp: float = 4) -> tuple[int, int]:
-    """(planted sites found, false sites): found if the middles are at most so far apart."""
-    sites = motif.sites
-    pairs = sites.assign(site=range(len(sites))).merge(truth, on="index", suffixes=("", "_true"))
-    off = (pairs["start"] + pairs["end"] - pairs["start_true"] - pairs["end_true"]).abs() / 2
-    hits = pairs[off <= within_bp]
-    found = hits[["index", "start_true"]].drop_duplicates()
-    return len(found), len(sites) - hits["site"].nunique()
 
 
 def reads(motif: Motif, word: str) -> bool:

@@ -8,6 +8,7 @@ from genomelm_utils.motifs.motif import (
     SITE_COLUMNS,
     Discovery,
     Motif,
+    motif_from_consensus,
     motif_from_probabilities,
     no_sites,
 )
@@ -45,6 +46,17 @@ def test_probabilities_times_sites():
     motif = motif_from_probabilities("m", [[0.5, 0.5, 0, 0]], 30, log10_e=-400)
     assert motif.counts.tolist() == [[15, 15, 0, 0]]
     assert motif.e_value == 0.0
+
+
+def test_letters_become_a_matrix():
+    motif = motif_from_consensus("gre", "ARN", n_sites=10, chance=0.9)
+    np.testing.assert_allclose(
+        motif.probabilities,
+        [[0.9, 0.1 / 3, 0.1 / 3, 0.1 / 3], [0.45, 0.05, 0.45, 0.05], [0.25] * 4],
+    )
+    assert motif.n_sites == pytest.approx(10) and motif.consensus == "ARN"
+    with pytest.raises(ValueError, match="gre: 'X' in 'AXT' is no IUPAC letter"):
+        motif_from_consensus("gre", "AXT")
 
 
 @pytest.mark.parametrize(

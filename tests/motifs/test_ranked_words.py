@@ -9,7 +9,9 @@ from genomelm_utils.motifs.motif import Motif
 from genomelm_utils.motifs.ranked_words import (
     areas,
     compare_rankings_with_motifs,
+    describe_claim,
     describe_comparison,
+    describe_shares,
     match_words,
     matching_share,
 )
@@ -141,3 +143,32 @@ def test_the_papers_claim_on_the_published_ranking(data_dir, rng):
     plain, controlled = (found[found["control"] == name] for name in ("none", "composition"))
     assert (plain["auc"] > 0.52).all() and (plain["p_value"] < 0.01).all()
     assert (controlled["effect"].to_numpy() < plain["effect"].to_numpy() / 2).all()
+
+
+def test_sentence_on_shares():
+    table = pd.DataFrame(
+        {"ranking": ["corrected"] * 2, "top": [100, 0], "n_words": [100, 4096], "share": [0.4, 0.3]}
+    )
+    assert describe_shares(table) == (
+        "Of the first 100 words match a motif: corrected 40% (of all 30%)."
+    )
+
+
+def test_short_sentences_on_the_claim():
+    table = pd.DataFrame(
+        {
+            "ranking": ["a", "a", "b", "b"],
+            "control": ["none", "composition"] * 2,
+            "auc": [0.6, 0.6, 0.55, 0.55],
+            "low": [0.55, 0.55, 0.5, 0.5],
+            "high": [0.65, 0.65, 0.6, 0.6],
+            "effect": [0.1, 0.04, 0.05, -0.01],
+            "p_value": [0.001, 0.02, 0.01, 0.6],
+        }
+    )
+    assert describe_claim(table) == (
+        "AUC of words that match a known motif: a 0.600 [0.550, 0.650], +0.100 over all orders (p ="
+        " 0.001), +0.040 among words of equal composition (p = 0.02); b 0.550 [0.500, 0.600], "
+        "+0.050 over all orders (p = 0.01), -0.010 among words of equal composition (p = 0.6). "
+        "Words that match stand before others of their composition in 1 of 2 rankings."
+    )

@@ -299,10 +299,33 @@ def test_r_cells_of_a_notebook(r):
 
 
 @pytest.mark.r
+def test_the_r_cell_of_the_readme(stand_in, tmp_path, monkeypatch):
+    """Both cells as they stand there, on a file of that name; the sites come back as a table."""
+    shells = pytest.importorskip("IPython.core.interactiveshell")
+    readme = (paths.ROOT / "README.md").read_text()
+    python = readme.split("```python\n%load_ext rpy2.ipython\n")[1].split("```")[0]
+    line, cell = readme.split("```r\n%%R ")[1].split("```")[0].split("\n", 1)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "peaks.fa").write_text("".join(f">{k}\n{v}\n" for k, v in TEXTS.items()))
+    shell = shells.InteractiveShell.instance()
+    try:
+        shell.run_line_magic("load_ext", "rpy2.ipython")
+        exec(python, shell.user_ns)  # our own README
+        shell.run_cell_magic("R", line, cell)
+        sites = shell.user_ns["sites"]
+    finally:
+        shells.InteractiveShell.clear_instance()
+    assert sites["sequence"].tolist() == [1, 2, 3]
+    assert sites["pos"].tolist() == [5, 3, 5]
+
+
+@pytest.mark.r
 @pytest.mark.slow
 def test_rgadem_itself(r, rng):
     """80 sequences, a small population: two seconds."""
-    from motif_toy import plant, reads, score_sites
+    from motif_toy import plant, reads
+
+    from genomelm_utils.motifs.recovery import score_sites
 
     try:
         rgadem.check_rgadem()
@@ -314,4 +337,4 @@ def test_rgadem_itself(r, rng):
     )
     assert found.engine.startswith("rGADEM ")
     assert reads(found.motifs[0], "TGACGTCATA")
-    assert score_sites(found.motifs[0], truth)[0] > 0.7 * len(truth)
+    assert score_sites(found.motifs[0].sites, truth)[0] > 0.7 * len(truth)

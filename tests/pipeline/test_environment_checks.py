@@ -9,6 +9,7 @@ import torch
 from packaging.requirements import Requirement
 
 from genomelm_utils import paths
+from genomelm_utils.interpretation import modisco
 from genomelm_utils.motifs import rgadem
 from genomelm_utils.pipeline import environment
 from genomelm_utils.pipeline.environment import (
@@ -16,6 +17,7 @@ from genomelm_utils.pipeline.environment import (
     check_data,
     check_device,
     check_environment,
+    check_modisco,
     check_packages,
     check_rgadem,
     describe_failures,
@@ -97,6 +99,16 @@ def test_rgadem_is_optional(monkeypatch, missing, status, found, fix):
     line = check_rgadem()
     assert (line["status"], line["found"]) == (status, found)
     assert line["fix"].startswith(fix)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_modisco_is_optional(monkeypatch, there):
+    monkeypatch.setattr(modisco, "is_installed", lambda: there)
+    monkeypatch.setattr(environment.importlib.metadata, "version", lambda name: "2.2.1")
+    line = check_modisco()
+    assert line["check"].startswith("modisco-lite")
+    found = ("[OK]", "2.2.1", "") if there else ("[--]", "no", "pip install modisco-lite")
+    assert (line["status"], line["found"], line["fix"]) == found
 
 
 def test_table_has_one_line_per_check_and_no_empty_remedy():
