@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -12,6 +13,7 @@ from genomelm_utils.evaluation.weight_spectra import describe_models, summarise_
 from genomelm_utils.figures.classification import plot_scores
 from genomelm_utils.figures.manuscript import (
     describe_runs,
+    draw_each,
     label_runs,
     numbers_by_run,
     stack_tables,
@@ -41,6 +43,13 @@ def plot_case(scores: pd.DataFrame, ax: Axes) -> Axes:
     case = scores["case"].iloc[0]
     published = {"published": PUBLISHED[case]} if case in PUBLISHED else {}
     return plot_scores(scores, ax, metric="f1", baselines=LETTER_BASELINES, published=published)
+
+
+def draw_cases(scores: pd.DataFrame, axes: np.ndarray) -> None:
+    """`plot_case` of every run, its name above the published score's."""
+    draw_each(scores, "run", axes, plot_case)
+    for ax in axes.flat:
+        ax.set_title(ax.get_title(), pad=11)
 
 
 def describe_cases(scores: pd.DataFrame, paired: pd.DataFrame) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from genomelm_utils.evaluation.case_verdict import PUBLISHED
 from genomelm_utils.figures import genomicbert_summary as summary
+from genomelm_utils.figures.style import new_figure
 
 
 def case_parent(make_parent, run: str, case: str, shift: float):
@@ -76,6 +77,17 @@ def test_only_the_papers_cases_have_a_published_line(tables, ax):
         dashed = [line for line in ax.lines[before:] if line.get_linestyle() == "--"]
         assert len(dashed) == n_lines
     assert set(PUBLISHED) == {"promoters", "proteins"}
+
+
+def test_titles_stand_above_the_published_scores(tables):
+    fig, axes = new_figure(1, 2)
+    summary.draw_cases(tables["scores"], axes)
+    fig.canvas.draw()
+    for ax, run in zip(axes.flat, ("promoters", "mine"), strict=True):
+        assert ax.get_title() == run
+        title = ax.title.get_window_extent()
+        assert all(not title.overlaps(text.get_window_extent()) for text in ax.texts)
+    assert [text.get_text() for text in axes[0, 0].texts] == ["published 0.790"]
 
 
 def test_numbers_by_run(tables):
