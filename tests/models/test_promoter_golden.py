@@ -21,7 +21,7 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "promoter_backbones.
 PLACE = np.arange(250)
 CODES = torch.tensor(np.stack([(PLACE**2 + 3 * PLACE + 7 * j) % 4 for j in range(2)]))
 #: LegNet with these weights magnifies rounding: weights changed by half a unit in the last place,
-#: or float64, move the output by 1e-3 to 7e-3 of abs_mean, so the float32 numbers of the file cannot
+#: or float64, move the output by 1e-3 to 7e-3 of abs_mean, so the file's float32 numbers cannot
 #: be met to 5e-4. Another constant of the batch norm is several times as far away (below).
 TOLERANCE = {"LegNet": 7e-3}
 CHUNK = 4096
