@@ -120,10 +120,8 @@ def gains_over_scratch(summary: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFr
         sign = -1 if single[0] else 1
         other, name = (pair[1], row.b) if single[0] else (pair[0], row.a)
         low, high = sorted((sign * row.low, sign * row.high))
-        rows.append(
-            (row.run, other["backbone"], other["strategy"], other["pretrain"], name)
-            + (sign * row.difference, low, high, row.n)
-        )
+        about_it = [other[column] for column in ("backbone", "strategy", "pretrain")]
+        rows.append([row.run, *about_it, name, sign * row.difference, low, high, row.n])
     columns = ["run", "backbone", "strategy", "pretrain", "method", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "n"])
 

@@ -1,5 +1,7 @@
 """Raw formats of the published assays in small files written as they are, and their labels."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -283,6 +285,18 @@ def test_sharpr(tmp_path):
     assert data.spec.outputs.index("K562_SV40P_rep2") == 4
     assert data.spec.headline_columns == [2, 5, 8, 11]
     assert data.counts()["n_rows"].tolist() == [6, 2, 2]
+
+
+def test_files_that_need_another_package_name_it(tmp_path, monkeypatch):
+    for package in ("h5py", "openpyxl"):
+        monkeypatch.setitem(sys.modules, package, None)
+    paths = {part: tmp_path / f"{part}.hdf5" for part in ("train", "valid", "test")}
+    for path in paths.values():
+        path.touch()
+    with pytest.raises(ImportError, match=r"train.hdf5: reading HDF5 needs h5py, .*\.\[assays\]"):
+        assay_mpra.read_sharpr(paths)
+    with pytest.raises(ImportError, match=r"a.xlsx: reading a workbook needs openpyxl, .*assays"):
+        assay_mpra.read_lenti("a.xlsx", {"K562": "K562"})
 
 
 def test_lenti_pairs_stay_together():
