@@ -183,6 +183,8 @@ for name in MODULES:
         "genomelm_utils.tasks.embedding_files",
         "genomelm_utils.tasks.species_training",
         "genomelm_utils.evaluation.binning",
+        "genomelm_utils.models.promoter_nets",
+        "genomelm_utils.interpretation.motif_insertion",
         "genomelm_utils.evaluation.metrics",
     ]
     subprocess.run([sys.executable, "-c", f"MODULES = {modules!r}\n{code}"], check=True)
