@@ -142,6 +142,7 @@ def plot_gains(gains: pd.DataFrame, ax: Axes) -> Axes:
         labels.append(f"{row.backbone} {row.strategy}")
     ax.axvline(0, color=OKABE_ITO["grey"], lw=0.6, ls=":")
     ax.set_yticks(-np.arange(len(labels)), labels)
+    ax.set_ylim(0.5 - len(labels), 0.5)
     after = ", ".join(dict.fromkeys(gains["pretrain"]))
     ax.set(xlabel=f"gain over the same network from scratch (other task: {after})")
     return ax
