@@ -17,6 +17,7 @@ from genomelm_utils.figures.style import DOUBLE_MM, OKABE_ITO, new_figure
 
 SIDE_LOOKS = {"up": (OKABE_ITO["vermilion"], "o"), "down": (OKABE_ITO["blue"], "D")}
 MAX_NAMED = 8  # motifs named in a scatter plot; more names would cover each other
+NAME_WIDTH, NAME_HEIGHT = 0.14, 0.05  # shares of the axes that a name takes
 PANEL_LETTERS = 34  # of a line above a panel, three in a row
 PLANTED_COLOURS = ("blue", "vermilion", "green", "purple", "sky", "orange")
 
@@ -270,4 +271,12 @@ def _rows(table: pd.DataFrame, output: str) -> pd.DataFrame:
 def _farthest(part: pd.DataFrame) -> pd.DataFrame:
     scaled = part[["dfe", "mean"]] / part[["dfe", "mean"]].abs().max().replace(0, 1)
     order = np.argsort(-np.hypot(scaled["dfe"], scaled["mean"]).to_numpy(), kind="stable")
-    return part.iloc[order[:MAX_NAMED]]
+    x, y = (part[name].to_numpy() / (np.ptp(part[name]) or 1) for name in ("dfe", "mean"))
+    named: list[int] = []
+    for i in order:
+        # a name beside another would cover it
+        if all(abs(x[i] - x[j]) > NAME_WIDTH or abs(y[i] - y[j]) > NAME_HEIGHT for j in named):
+            named.append(int(i))
+        if len(named) == MAX_NAMED:
+            break
+    return part.iloc[named]
