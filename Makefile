@@ -16,7 +16,7 @@ SUDO    ?= $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 GPU_TESTS = tests/training tests/models tests/pretraining/test_mlm.py tests/pretraining/test_bits.py \
 	tests/pretraining/test_masking.py tests/tasks/test_classification.py tests/tasks/test_contrastive.py \
 	tests/tasks/test_embedding.py tests/tasks/test_regression.py tests/evaluation/test_binning.py \
-	tests/evaluation/test_binning_cells.py
+	tests/evaluation/test_binning_cells.py tests/interpretation/test_motif_insertion_gpu.py
 
 ifdef DATA
 export GENOMELM_DATA := $(DATA)

@@ -119,6 +119,7 @@ SMALL = {
         "n_promoters": 2,
         "span_bp": 40,
     },
+    "12_motif_insertion": {"n_backgrounds": 8, "replicates": 1},
 }
 RUNS = {
     "00_environment/default",
@@ -141,10 +142,12 @@ RUNS = {
     "10_clustering_binning/default",
     "11_motifs/default",
     "12_interpretation/default",
+    "12_motif_insertion/default",
     "13_figures_genemask/default",
     "13_figures_genomicbert/default",
     "13_figures_expression/default",
     "13_figures_species/default",
+    "13_figures_activity/default",
 }
 FEWSHOT = {"05_fewshot/promoter", "05_fewshot/splice"}
 FIGURES = {"13_figures_genemask/default"}
@@ -154,6 +157,11 @@ TOKENIZERS = {"03_tokenizers/default", "03_tokenizers/species"}
 VOCABULARIES = {"13_figures_genomicbert/default"}
 CLUSTERING = {"10_clustering_binning/default", "13_figures_species/default"}
 SPECIES = {"09_species_pretraining/default", *CLUSTERING}
+ACTIVITY = {
+    "08_promoter_activity/default",
+    "12_motif_insertion/default",
+    "13_figures_activity/default",
+}
 PRETRAINING = {name for name in RUNS if name.startswith("04")}
 #: Tables with a header alone: nothing is dropped from a simulated set, one draw has no pair.
 MAY_BE_EMPTY = {"dropped", "defects", "overlaps", "paired", "skipped", "fewshot_skipped"}
@@ -359,7 +367,7 @@ def test_verify_finds_every_output_as_the_receipt_recorded_it(demo):
             "parameters (seeds: 2 -> 3)",
         ),
         ("01_data.n_per_class=61",
-         RUNS - {"00_environment/default", "08_promoter_activity/default"},
+         RUNS - {"00_environment/default", *ACTIVITY},
          "parameters (n_per_class: 60 -> 61)"),
     ],
     ids=lambda value: value.split("=")[0] if isinstance(value, str) and "=" in value else "",

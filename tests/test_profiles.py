@@ -36,6 +36,7 @@ def test_profile_fits_the_notebooks(name):
         "13_figures_genomicbert",
         "13_figures_expression",
         "13_figures_species",
+        "13_figures_activity",
     }
 
 

@@ -5,9 +5,11 @@ Source of the rules: Reddy et al. 2023 (bioRxiv 2023.02.24.529941), code; the as
 2020, Genome Biol. 21:298 (STARRpeaker); Gosai et al. 2024, Nature 634:1211 (Malinois).
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -123,8 +125,10 @@ def lenti_set(
 def read_lenti(path: str | Path, sheet_of: Mapping[str, str], header: int = 1) -> dict:
     """Cell -> its sheet of the published workbook, in the columns that `lenti_set` takes.
 
-    Needs openpyxl. sheet_of: cell -> name of the sheet. header: row of the column names, 0-based.
+    sheet_of: cell -> name of the sheet. header: row of the column names, 0-based.
+    Raises: ImportError without openpyxl; ValueError for a sheet without the columns.
     """
+    _need("openpyxl", path, "a workbook")
     found = {}
     for cell, name in sheet_of.items():
         sheet = pd.read_excel(path, sheet_name=name, header=header)
@@ -286,9 +290,16 @@ def _read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as file:
             return [file[name] for name in names]
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(f"{path}: reading HDF5 needs h5py; pip install h5py") from error
-    with h5py.File(path) as file:
+    with _need("h5py", path, "HDF5").File(path) as file:
         return [np.asarray(file[name]) for name in names]
+
+
+def _need(package: str, path: str | Path, what: str) -> ModuleType:
+    """The package, which only this kind of file needs."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(
+            f"{path}: reading {what} needs {package}, which is not installed; "
+            f"pip install -e '.[assays]', or pip install {package}"
+        ) from error

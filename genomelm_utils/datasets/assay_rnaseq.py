@@ -78,14 +78,14 @@ def expression_set(
     *,
     windows: tuple[tuple[int, int], ...] = WINDOWS,
     coordinates: str = "corrected",
-    scaling: str = "reference",
+    scaling: str = "corrected",
 ) -> ActivitySet:
     """One row per gene and window; labels are log2(x + 1), z-scored per cell. Columns gene, window,
     chromosome; parts by chromosome; predictions of held-out rows are averaged over windows.
 
     Left out and counted: genes without a TSS, with a sum of less than 1 per cell, on chromosomes of
-    no part, with a window that leaves its chromosome. scaling: mean and deviation 'reference' over
-    genes of all parts, 'corrected' over training genes. coordinates: see `cut_window`.
+    no part, with a window that leaves its chromosome. scaling: mean and deviation 'corrected' over
+    training genes, 'reference' over genes of all parts. coordinates: see `cut_window`.
     """
     check_mode("scaling", scaling)
     joined = genes.merge(expression, left_on=by, right_index=True, how="inner")

@@ -37,7 +37,7 @@ def pair_rank(n: int) -> int:
     So that R (n + n + n/2) is half of the tensor's own size. Source: LegNet's `Bilinear(rank=0.5)`;
     how tensorly reads such a share: as one of the number of parameters.
     """
-    return round(RANK_SHARE * (n * n * (n // 2)) / (2 * n + n // 2))
+    return max(1, round(RANK_SHARE * (n * n * (n // 2)) / (2 * n + n // 2)))
 
 
 class Pairs(nn.Module):

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from genomelm_utils import paths
 from genomelm_utils.pipeline.code import hash_notebook
 from genomelm_utils.pipeline.inputs import hash_inputs, locate_input, registry_names
+from genomelm_utils.pipeline.machine import package_versions
 from genomelm_utils.pipeline.params import Schema, check_params, read_schema
 from genomelm_utils.pipeline.profile import match_runs
 from genomelm_utils.pipeline.receipts import (
     Identity,
     Receipt,
+    hash_json,
     load_receipt,
     read_receipt,
     run_folders,
@@ -153,6 +155,19 @@ class Run:
             raise ValueError(f"{relative!r} leads out of the run's folder {self.dir}")
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def shared(self, name: str) -> Path:
+        """A folder that all runs of this stage share as long as its code stays the same; made
+        where absent, below `data/interim`, safe to delete.
+
+        Its name holds a hash of the notebook's code, of all package code it imports and of the
+        versions of its libraries. What is kept in it must be keyed by everything else it depends
+        on, and copied into the run's own folder where it is a result.
+        """
+        code = hash_notebook(paths.notebook_file(self.stage)), package_versions()
+        folder = paths.interim_dir() / self.stage / hash_json(code)[:16] / _check_name(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def data(self, name: str) -> Path:
         """A data file (or folder of them), verified; downloaded where it is not at hand.

@@ -57,6 +57,7 @@ def zero_shot_scores(
     transfers: Sequence[str],
     folder: str | Path,
     seed: int = 0,
+    shared: Path | None = None,
 ) -> pd.DataFrame:
     """r and rho of heads of other tasks on the target's rows, without any training on it.
 
@@ -68,7 +69,7 @@ def zero_shot_scores(
     rows = np.flatnonzero(data.part_S != "")
     tables = []
     for plan in unique_pretrainings(cells):
-        outcome = run_plan(plan, sets, folder)
+        outcome = run_plan(plan, sets, folder, shared=shared)
         with hide_bars():
             model = load_promoter_net(outcome.folder / "model")
         predictions, sources = _predict_heads(

@@ -37,6 +37,7 @@ from genomelm_utils.tasks.multitask_batches import (
 )
 from genomelm_utils.tasks.simple_regression import fit_lasso
 from genomelm_utils.tasks.transfer_plan import MOTIF_FILE, Plan, plan_key
+from genomelm_utils.tasks.transfer_shared import fetch_training, share_training
 from genomelm_utils.training import checkpoint as ckpt
 from genomelm_utils.training.loop import fit
 
@@ -72,12 +73,14 @@ def run_plan(
     folder: str | Path,
     *,
     resumable: bool = True,
+    shared: Path | None = None,
     progress: bool = False,
 ) -> Outcome:
     """The outcome of a plan: found under its hash in `folder`, or trained now.
 
     sets: tasks by name, with parts. A pretraining it needs is found or trained first. resumable:
-    an interrupted training goes on from its newest checkpoint.
+    an interrupted training goes on from its newest checkpoint. shared: a folder of trainings that
+    other runs finished with the same code (see `transfer_shared`); what is found there is copied.
     Raises: ValueError for an unknown task, an empty part, a constant label, or a backbone that
         cannot take the sequences.
     """
@@ -88,21 +91,33 @@ def run_plan(
     key = plan_key(plan, sets)
     place = Path(folder) / f"{plan.strategy}-{plan.backbone}-{key[:16]}"
     found = read_outcome(plan, key, place, sets)
+    if not found and shared and fetch_training(key, place, shared):
+        found = read_outcome(plan, key, place, sets)
     if found:
         return found
     started = time.perf_counter()
     start = None
     if plan.pretraining:
-        before = run_plan(plan.pretraining, sets, folder, resumable=resumable, progress=progress)
+        options = {"resumable": resumable, "shared": shared, "progress": progress}
+        before = run_plan(plan.pretraining, sets, folder, **options)
         start = before.folder / "model"
     if plan.strategy == "simple":
-        return _run_simple(plan, sets, place, key, start, started)
+        outcome = _run_simple(plan, sets, place, key, start, started)
+    else:
+        outcome = _run_training(plan, sets, place, key, start, started, resumable, progress)
+    if shared:
+        share_training(key, place, shared)
+    return outcome
+
+
+def _run_training(plan, sets, place, key, start, started, resumable, progress) -> Outcome:
+    """All strategies in which a network or its head is trained by gradients."""
     model = start_network(plan, sets, start)
     used = [sets[name] for name in plan.tasks]
     frozen = plan.strategy == "probing" and plan.probing == "corrected"
     inputs: dict[str, Any] = {one.spec.name: one.codes for one in used}
     if frozen:
-        cache = Path(folder) / "embeddings"
+        cache = place.parent / "embeddings"
         inputs = {one.spec.name: embed_set(model, one, cache) for one in used}
     task = MultiTask(
         model,

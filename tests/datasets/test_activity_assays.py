@@ -1,5 +1,7 @@
 """Raw formats of the published assays in small files written as they are, and their labels."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -154,7 +156,7 @@ def test_rnaseq_tables(tmp_path):
     table, by = assay_rnaseq.read_expression("Roadmap", tmp_path / "rpkm.tsv")
     assert list(table) == ["E003", "E004"]
     genes = assay_rnaseq.read_tss(tmp_path / "tss.tsv")
-    data = assay_rnaseq.expression_set("Roadmap", table, by, genes, fetch)
+    data = assay_rnaseq.expression_set("Roadmap", table, by, genes, fetch, scaling="reference")
     assert dict(zip(data.skipped["reason"], data.skipped["n"], strict=True)) == {
         "no TSS for the gene": 1,
         "chromosome in no part": 1,
@@ -165,6 +167,12 @@ def test_rnaseq_tables(tmp_path):
     by_hand = (logs - logs.mean()) / logs.std()
     np.testing.assert_allclose(data.labels_ST[::3, 0], by_hand, rtol=1e-5)
     assert set(data.length_S) == {250}
+    # corrected: held-out genes have no part in the mean and deviation that labels are scaled by
+    more = pd.concat([genes, genes[genes["gene_id"] == "E1"].assign(gene_id="E5")])
+    table.loc["E5"] = [15, 15]
+    scaled = assay_rnaseq.expression_set("Roadmap", table, by, more, fetch)
+    label_of = dict(zip(scaled.columns["gene"], scaled.labels_ST[:, 0], strict=True))
+    assert label_of == pytest.approx({"E1": -1, "E5": 1, "E2": -2, "E4": -3}, abs=1e-5)
     ccle = pd.DataFrame({"a (12)": [1.0, 2.0], "b (13)": [0.0, 3.0]}, index=["ACH-1", "ACH-2"])
     ccle.to_csv(tmp_path / "ccle.csv")
     lines = pd.DataFrame({"DepMap_ID": ["ACH-1", "ACH-2"], "StrippedCellLineName": ["K", "T"]})
@@ -283,6 +291,18 @@ def test_sharpr(tmp_path):
     assert data.spec.outputs.index("K562_SV40P_rep2") == 4
     assert data.spec.headline_columns == [2, 5, 8, 11]
     assert data.counts()["n_rows"].tolist() == [6, 2, 2]
+
+
+def test_files_that_need_another_package_name_it(tmp_path, monkeypatch):
+    for package in ("h5py", "openpyxl"):
+        monkeypatch.setitem(sys.modules, package, None)
+    paths = {part: tmp_path / f"{part}.hdf5" for part in ("train", "valid", "test")}
+    for path in paths.values():
+        path.touch()
+    with pytest.raises(ImportError, match=r"train.hdf5: reading HDF5 needs h5py, .*\.\[assays\]"):
+        assay_mpra.read_sharpr(paths)
+    with pytest.raises(ImportError, match=r"a.xlsx: reading a workbook needs openpyxl, .*assays"):
+        assay_mpra.read_lenti("a.xlsx", {"K562": "K562"})
 
 
 def test_lenti_pairs_stay_together():

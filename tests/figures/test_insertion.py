@@ -1,17 +1,28 @@
 """Figures of motif insertion draw and say what the tables hold."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from genomelm_utils.figures.insertion import (
     describe_agreement,
+    describe_logos,
+    describe_networks,
+    describe_recovery,
     describe_top_effects,
+    draw_grid,
+    grid_of,
+    logo_names,
     plot_effect_occurrence,
     plot_motif_logos,
+    plot_planted,
     plot_top_effects,
 )
+from genomelm_utils.figures.legend import legend_of
 from genomelm_utils.figures.style import new_figure
+from genomelm_utils.interpretation.activity_insertion import rank_planted, recovery_table
 from genomelm_utils.interpretation.motif_insertion import MotifEffects
 from genomelm_utils.interpretation.motif_ranking import (
     agreement_table,
@@ -111,3 +122,51 @@ def test_wrong_outputs_and_mixed_subsets_are_refused(ax) -> None:
     twice = pd.concat([table, table.assign(subset="without")])
     with pytest.raises(ValueError, match=r"10 rows for 5 motifs, .*choose rows of one subset"):
         plot_top_effects(twice, "K562", ax)
+
+
+def planted_ranks() -> pd.DataFrame:
+    effects = make_table().assign(method="Net single")
+    truth = pd.DataFrame(
+        [(name, cell, TRUTH[i]) for i, name in enumerate(NAMES) for cell in ("K562", "THP1")],
+        columns=["motif", "output", "planted"],
+    )
+    return rank_planted(effects, truth)
+
+
+def test_planted_against_found(ax) -> None:
+    ranks = planted_ranks()
+    plot_planted(ranks, "K562", ax)
+    found = sorted(xy for xy in points(ax))
+    assert [x for x, _ in found] == sorted(TRUTH)
+    assert [y for _, y in found] == pytest.approx(sorted(TRUTH), abs=0.3)
+    assert {text.get_text() for text in ax.texts} == set(NAMES)
+
+
+def test_sentences_on_recovery() -> None:
+    ranks = planted_ranks()
+    told = describe_recovery(recovery_table(ranks), ranks)
+    assert re.match(r"Net single: rho of planted and found effects (1\.00|0\.9\d) \[", told)
+    assert "with a chance of 1.00 [1.00, 1.00]" in told
+    assert "First of 10 motifs and controls: motif" in told
+    assert "motif2 does nothing in these cells" in told
+
+
+def test_a_row_of_axes_per_network_and_a_column_per_output() -> None:
+    table = pd.concat([make_table().assign(method=name) for name in ("A single", "B joint (x)")])
+    _, axes = grid_of(table)
+    assert axes.shape == (2, 2)
+    draw_grid(table, axes, plot_top_effects, n_top=2)
+    assert axes[1, 0].get_title(loc="left") == "B joint (x)"
+    assert axes[0, 1].get_xlabel().endswith("THP1")
+    assert all(ax.get_legend() is None for ax in axes.flat)
+    assert legend_of(axes)[1]
+    told = describe_networks(table, describe_top_effects)
+    assert told.startswith("A single: K562: motif0") and " B joint (x): K562: " in told
+
+
+def test_logos_are_of_the_largest_effects() -> None:
+    best = logo_names(make_table(), n=3)
+    assert len(best) == 3 and "motif0" in set(best["motif"]) and "motif4" in set(best["motif"])
+    assert best["mean"].is_monotonic_decreasing
+    told = describe_logos(best)
+    assert "3 motifs" in told and "raise predictions on average: motif0 (+2" in told

@@ -369,12 +369,3 @@ def test_wrong_arguments_are_refused(change: dict, message: str) -> None:
 def test_a_motif_as_long_as_the_background_fits() -> None:
     found = motif_effects(counter(), random_backgrounds(3, 10), {"gata": GATA}, copies=1)
     assert np.allclose(found.effects_MSC[0, :, 0], 1)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_draws_the_same() -> None:
-    codes, motifs = random_backgrounds(20), {"m": GATA * 0.6 + 0.1}
-    cpu = motif_effects(counter(), codes, motifs, copies=3, replicates=2)
-    gpu = motif_effects(counter().cuda(), codes, motifs, copies=3, replicates=2)
-    assert np.allclose(cpu.effects_MSC, gpu.effects_MSC, atol=1e-5)

@@ -129,6 +129,7 @@ def test_parts_of_legnet() -> None:
     ]
     assert count(SqueezeExcite(256, 512, 4)) == 152_698
     assert [pair_rank(n) for n in (64, 32, 16)] == [410, 102, 26]
+    assert pair_rank(2) == 1  # of the narrowest networks, where a share rounds to none
 
 
 def test_pairs_are_the_products_weighted_by_the_whole_tensor() -> None:

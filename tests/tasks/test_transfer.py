@@ -23,6 +23,7 @@ from genomelm_utils.tasks.multitask import MultiTask
 from genomelm_utils.tasks.simple_regression import fit_lasso
 from genomelm_utils.tasks.transfer import embed_set, freeze_as_released, run_plan, start_network
 from genomelm_utils.tasks.transfer_plan import FitSettings, Plan, plan_key
+from genomelm_utils.tasks.transfer_shared import fetch_training, share_training
 from tests.datasets.activity_toys import toy_set
 
 TINY = {"channels": [16, 16], "width": 16}
@@ -65,6 +66,43 @@ def test_every_strategy_and_reuse(sets, tmp_path):
         assert new.reused
         np.testing.assert_array_equal(old.predicted["test"], new.predicted["test"])
         np.testing.assert_array_equal(old.labels["test"], new.labels["test"])
+
+
+def test_another_run_takes_over_what_is_finished(sets, tmp_path):
+    shared, probe = tmp_path / "shared", plan("probing", ["other"])
+    first = run_plan(probe, sets, tmp_path / "a", resumable=False, shared=shared)
+    assert {path.name.split("-")[0] for path in shared.iterdir()} == {"probing", "pretrain"}
+    second = run_plan(probe, sets, tmp_path / "b", resumable=False, shared=shared)
+    assert (first.reused, second.reused) == (False, True)
+    assert second.folder.parent == tmp_path / "b"
+    for part in ("valid", "test"):
+        np.testing.assert_array_equal(first.predicted[part], second.predicted[part])
+    ours, theirs = (
+        {path.name: path.read_bytes() for path in sorted(one.folder.rglob("*")) if path.is_file()}
+        for one in (first, second)
+    )
+    assert ours == theirs, "the whole of it, so that receipts name the same files"
+    # a cell with another head starts from the shared pretraining
+    tuned = run_plan(plan("finetune", ["other"]), sets, tmp_path / "c", shared=shared)
+    assert not tuned.reused
+    kept = json.loads(next((tmp_path / "c").glob("pretrain-*/result.json")).read_text())
+    assert kept == json.loads(next((tmp_path / "a").glob("pretrain-*/result.json")).read_text())
+
+
+def test_only_whole_trainings_of_the_same_key_are_taken_over(sets, tmp_path):
+    shared, single = tmp_path / "shared", plan("single")
+    first = run_plan(single, sets, tmp_path / "a", resumable=False, shared=shared)
+    place = tmp_path / "b" / first.folder.name
+    assert not fetch_training("another key", place, shared)
+    assert not place.exists()
+    # a second writer that was slower leaves what is there
+    assert not share_training(first.key, first.folder, shared)
+    (shared / first.folder.name / "result.json").unlink()
+    assert not fetch_training(first.key, place, shared)
+    assert not run_plan(single, sets, tmp_path / "b", resumable=False).reused
+    with pytest.raises(OSError):
+        share_training(first.key, first.folder, shared)  # half a training is in the way
+    assert [path.name for path in shared.iterdir()] == [first.folder.name]
 
 
 def test_the_key_holds_the_whole_configuration(sets):

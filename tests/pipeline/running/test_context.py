@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genomelm_utils import paths
 from genomelm_utils.pipeline.context import open_run
 from genomelm_utils.pipeline.graph import build_graph
 from genomelm_utils.pipeline.receipts import Receipt, collect_outputs, write_receipt
@@ -174,6 +175,21 @@ def test_folders_stay_inside_the_run(finished):
     assert run.path("checkpoints/final").is_dir()
     with pytest.raises(ValueError, match="leads out of the run's folder"):
         run.path("../other")
+
+
+def test_a_shared_folder_belongs_to_one_state_of_the_code(chain, finished):
+    run = open_run("02_train", VALUES)
+    folder = run.shared("trainings")
+    assert folder.is_dir()
+    assert folder.parents[1] == chain.root / "data/interim/02_train"
+    assert open_run("02_train", VALUES | {"share": 0.2}).shared("trainings") == folder
+    path = paths.notebook_file("02_train")
+    text = path.read_text()
+    path.write_text(text.replace("run = open_run(", "other = 1; run = open_run("))
+    assert path.read_text() != text
+    assert run.shared("trainings") != folder
+    with pytest.raises(ValueError, match="cannot be a file name"):
+        run.shared("../x")
 
 
 def test_only_declared_data_is_given(project):
