@@ -48,7 +48,7 @@ def test_shipped_profiles_pass(name):
             f"{PRETRAINING}.micro_batches is 50, expected at most rows_per_step (24)",
         ),
         (
-            ["04_pretraining/genemask.steps=20"],
+            ["04_pretraining/genemask.steps=20", "04_pretraining/genemask.warmup_steps=30"],
             f"{PRETRAINING}.warmup_steps is 30, expected at most steps (20)",
         ),
         (
@@ -70,6 +70,7 @@ def test_shipped_profiles_pass(name):
         (
             [
                 "09_species_pretraining.objective=curriculum",
+                "09_species_pretraining.steps=100",
                 "09_species_pretraining.first_steps=100",
             ],
             "09_species_pretraining.first_steps is 100, expected below steps (100)",
