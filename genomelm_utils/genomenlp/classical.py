@@ -4,10 +4,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genomelm_utils.genomenlp.options import PROGRAM, add_out, add_seed, share, whole
-from genomelm_utils.genomenlp.rows import (
+from genomelm_utils.genomenlp.options import (
     FORMATS,
     MODES,
+    PROGRAM,
+    add_out,
+    add_seed,
+    share,
+    whole,
+)
+from genomelm_utils.genomenlp.rows import (
     add_groups,
     add_ignored,
     check_ids,

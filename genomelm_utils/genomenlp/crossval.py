@@ -5,12 +5,12 @@ from pathlib import Path
 
 from genomelm_utils.genomenlp.network_options import (
     add_data,
-    add_wandb,
+    add_run,
     open_export,
     read_config,
 )
-from genomelm_utils.genomenlp.options import PROGRAM, add_out, whole
-from genomelm_utils.genomenlp.rows import MODES, add_groups, add_ignored, read_sets
+from genomelm_utils.genomenlp.options import MODES, PROGRAM, add_out, whole
+from genomelm_utils.genomenlp.rows import add_ignored, read_sets
 
 EXAMPLES = {
     "cross_validate": """examples:
@@ -37,9 +37,7 @@ def add_cross_validate(parser: argparse.ArgumentParser) -> None:
     add("--start", choices=MODES, default="corrected", help="reference: from the trained model")
     add("--watch", choices=MODES, default="corrected", help="reference: the epoch of the fold")
     add("--save_models", action="store_true", help="keep the model of every fold")
-    add("--seed", type=whole(0, 2**31), default=1, help="of all chance [1]")
-    add_groups(parser)
-    add_wandb(parser, "crossval")
+    add_run(parser, "crossval")
     add_ignored(
         parser,
         ("-t", "--test", "folds are tested"),
@@ -89,13 +87,11 @@ def cross_validate(given: argparse.Namespace) -> list[str]:
 
 
 def _run(given: argparse.Namespace, rows, known, settings, groups, folds, network):
-    from dataclasses import replace
-
     from genomelm_utils.datasets.row_groups import list_rows
     from genomelm_utils.tasks.crossval import cross_validate_network
 
     return cross_validate_network(
-        list_rows(rows), rows.labels, network, known.tokens, known.class_names, replace(settings),
+        list_rows(rows), rows.labels, network, known.tokens, known.class_names, settings,
         folds, groups_S=groups, seed=given.seed, start=given.start, watch=given.watch,
         folder=given.out, save_models=given.save_models,
     )  # fmt: skip

@@ -4,16 +4,23 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genomelm_utils.genomenlp.options import KINDS, PROGRAM, add_out, add_seed, share, whole
+from genomelm_utils.genomenlp.options import (
+    FORMATS,
+    KINDS,
+    MODES,
+    PROGRAM,
+    add_out,
+    add_seed,
+    share,
+    whole,
+)
 
 if TYPE_CHECKING:
     from genomelm_utils.datasets.split_plan import Cut, SplitPlan
     from genomelm_utils.datasets.token_sets import Created
 
-MODES = ("corrected", "reference")
 GROUPS = ("sequence", "shared_words", "clusters")
 METHODS = ("frequency", "bootstrap", "dinucleotide")
-FORMATS = ("csv", "json", "parquet", "datasets")
 SHARES = {"train": 0.90, "test": 0.05, "val": 0.05}  # Source: genomeNLP
 WORD, BLOCK = 40, 2
 SETTINGS = "dataset.json"  # in the folder of a data set

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genomelm_utils.genomenlp.options import PROGRAM, add_out, add_seed, whole
-from genomelm_utils.genomenlp.rows import MODES, add_ignored, read_sets, read_vocabulary
+from genomelm_utils.genomenlp.options import MODES, PROGRAM, add_out, add_seed, whole
+from genomelm_utils.genomenlp.rows import add_ignored, read_sets, read_vocabulary
 
 if TYPE_CHECKING:
     from genomelm_utils.baselines.word2vec import Sentences

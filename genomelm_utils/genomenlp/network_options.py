@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genomelm_utils.genomenlp.options import whole
-from genomelm_utils.genomenlp.rows import FORMATS
+from genomelm_utils.genomenlp.options import FORMATS, whole
+from genomelm_utils.genomenlp.rows import add_groups
 
 if TYPE_CHECKING:
     from genomelm_utils.tasks.wandb_export import WandbExport
@@ -41,9 +41,20 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     add("--reference", action="store_true", help="train as released, with its defects")
 
 
-def add_wandb(parser: argparse.ArgumentParser, group: str) -> None:
-    """Options of genomeNLP about wandb; only `--wandb` does something."""
+def add_sets(parser: argparse.ArgumentParser) -> None:
+    """The training set with its tokenizer, what is watched and what is tested."""
+    add_data(parser)
     add = parser.add_argument
+    add("tokeniser_path", type=Path, help="the tokenizer (JSON)")
+    add("-t", "--test", type=Path, help="data set to test on, once, at the end")
+    add("-v", "--valid", type=Path, help="data set to choose by [a tenth of train]")
+
+
+def add_run(parser: argparse.ArgumentParser, group: str) -> None:
+    """Chance, what stays together, and wandb, of whose options only `--wandb` does something."""
+    add = parser.add_argument
+    add("--seed", type=whole(0, 2**31), default=1, help="of all chance [1]")
+    add_groups(parser)
     add("--wandb", action="store_true", help="send scores to wandb, where you are logged in")
     add("-e", "--entity_name", help="of wandb")
     add("-p", "--project_name", help="of wandb [genomelm]")

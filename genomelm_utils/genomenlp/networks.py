@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from genomelm_utils.genomenlp.network_options import (
     SIZES,
-    add_data,
     add_network,
-    add_wandb,
+    add_run,
+    add_sets,
     open_export,
     read_config,
 )
-from genomelm_utils.genomenlp.options import PROGRAM, add_out, whole
+from genomelm_utils.genomenlp.options import MODES, PROGRAM, add_out, whole
 from genomelm_utils.genomenlp.rows import (
-    MODES,
-    add_groups,
     add_ignored,
     check_ids,
     hold_out,
@@ -48,11 +46,8 @@ best run's model is sweep/model_files, its settings sweep/best_config.json. wand
 
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """Options of `sweep`."""
-    add_data(parser)
+    add_sets(parser)
     add = parser.add_argument
-    add("tokeniser_path", type=Path, help="the tokenizer (JSON)")
-    add("-t", "--test", type=Path, help="data set to test the best model on")
-    add("-v", "--valid", type=Path, help="data set to choose by [a tenth of train]")
     add_network(parser)
     folder = Path("sweep_out")
     add_out(parser, ("-o", "--output_dir"), f"the sweep's folder [{folder}]", default=folder)
@@ -63,9 +58,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add("--storage", choices=("journal", "sqlite"), default="journal", help="[journal]")
     add("--ranking", choices=MODES, default="corrected", help="reference: by the last epoch")
     add("--used", choices=MODES, default="corrected", help="reference: four parameters act")
-    add("--seed", type=whole(0, 2**31), default=1, help="of all chance [1]")
-    add_groups(parser)
-    add_wandb(parser, "sweep")
+    add_run(parser, "sweep")
     add_ignored(
         parser,
         ("-d", "--device", "a GPU is taken where there is one"),
@@ -129,11 +122,8 @@ def sweep(given: argparse.Namespace) -> list[str]:
 
 def add_train(parser: argparse.ArgumentParser) -> None:
     """Options of `train`."""
-    add_data(parser)
+    add_sets(parser)
     add = parser.add_argument
-    add("tokeniser_path", type=Path, help="the tokenizer (JSON)")
-    add("-t", "--test", type=Path, help="data set to test on, once, at the end")
-    add("-v", "--valid", type=Path, help="data set to choose the epoch by [a tenth of train]")
     add_network(parser)
     folder = Path("train_out")
     add_out(parser, ("--output_dir", "-o"), f"a new folder [{folder}]", default=folder)
@@ -151,10 +141,8 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     add("--lr_scheduler_type", choices=("linear", "cosine", "constant"), help="[linear]")
     add("--metric_for_best_model", "--metric_opt", dest="metric_opt", help="[eval/f1]")
     add("--on_collapse", choices=("restart", "stop", "keep"), help="one class only [restart]")
-    add("--seed", type=whole(0, 2**31), default=1, help="of all chance [1]")
     add("--no_shuffle", action="store_true", help="not used, as in genomeNLP")
-    add_groups(parser)
-    add_wandb(parser, "train")
+    add_run(parser, "train")
     add_ignored(parser, ("-l", "--label_names", "the column labels is found"))
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 PROGRAM = "genomelm_utils.genomenlp"
 KINDS = ("auto", "dna", "rna", "protein")
 CASES = ("upper", "lower", "keep")
+FORMATS = ("csv", "json", "parquet", "datasets")  # of token data sets
+MODES = ("corrected", "reference")  # of a switch: ours, or as released
 SPECIAL_TOKENS = ("<s>", "</s>", "<unk>", "<pad>", "<mask>")  # Source: genomeNLP
 
 

@@ -4,8 +4,8 @@ import argparse
 import zlib
 from pathlib import Path
 
-from genomelm_utils.genomenlp.options import PROGRAM, add_out, add_seed, whole
-from genomelm_utils.genomenlp.rows import MODES, add_ignored
+from genomelm_utils.genomenlp.options import MODES, PROGRAM, add_out, add_seed, whole
+from genomelm_utils.genomenlp.rows import add_ignored
 
 METRICS = ("f1", "auc", "accuracy", "precision", "recall", "macro_f1", "mcc", "auprc")
 EXAMPLES = {

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from genomelm_utils.datasets.token_reading import TokenSet
     from genomelm_utils.tasks.sequence_models import Tokens
 
-FORMATS = ("csv", "json", "parquet", "datasets")
 GROUPS = ("sequence", "shared_words")
-MODES = ("corrected", "reference")
 WORD = 40
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from genomelm_utils.genomenlp.options import (
     CASES,
     KINDS,
+    MODES,
     PROGRAM,
     SPECIAL_TOKENS,
     add_out,
@@ -14,7 +15,6 @@ from genomelm_utils.genomenlp.options import (
 
 VOCAB_SIZE = 32_000  # Source: genomeNLP
 MERGES, POOLS = ("inner", "outer"), ("mean", "median", "max", "min")
-MODES = ("corrected", "reference")
 MAX_BOXES = 200  # rows of the figure; the table has all tokens
 _ROW_MM = 4
 EXAMPLES = {

@@ -25,7 +25,7 @@ from genomelm_utils.interpretation.motif_insertion import motif_effects
 from genomelm_utils.models.motif_scan import NamedMotif, count_motifs, motif_matrices
 from genomelm_utils.models.promoter_blocks import stack_codes
 from genomelm_utils.models.promoter_nets import PromoterNet, load_promoter_net
-from genomelm_utils.sequences.alphabet import ALPHABET, IUPAC_SETS
+from genomelm_utils.sequences.planting import consensus_matrix
 from genomelm_utils.sequences.simulate_activity import GRAMMAR
 from genomelm_utils.tasks.activity_benchmark import open_sets_of, sets_of_seed
 from genomelm_utils.training.checkpoint import hide_bars
@@ -44,15 +44,6 @@ MIN_ROWS = 2  # with the motif, for a difference that can be tested
 def grammar_motifs() -> dict[str, np.ndarray]:
     """Name -> [W, 4] of the motifs that simulated promoters are made of."""
     return {one.name: consensus_matrix(one.consensus) for one in GRAMMAR}
-
-
-def consensus_matrix(consensus: str) -> np.ndarray:
-    """float64 [W, 4]: at each position the bases an IUPAC letter allows, equally likely."""
-    odd = sorted(set(consensus) - set(ALPHABET))
-    if odd or not consensus:
-        raise ValueError(f"consensus {consensus!r} holds {odd}, expected letters of {ALPHABET}")
-    allowed_W4 = np.array([[base in IUPAC_SETS[x] for base in "ACGT"] for x in consensus])
-    return allowed_W4 / allowed_W4.sum(1, keepdims=True)
 
 
 def label_motifs(motifs: Sequence[NamedMotif]) -> dict[str, np.ndarray]:

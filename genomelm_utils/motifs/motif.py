@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from genomelm_utils.sequences.alphabet import IUPAC_SETS, N_BASES
+from genomelm_utils.sequences.planting import consensus_matrix
 
 #: Columns of a table of sites. record: name of the sequence; index: its number in the input, from
 #: 0; start, end: 0-based half-open on the strand as given; score: bits, log2 odds against the
@@ -140,17 +141,10 @@ def motif_from_consensus(
 
     Raises: ValueError for a character that is no IUPAC letter, or a chance outside (0, 1].
     """
-    if not 0 < chance <= 1:
-        raise ValueError(f"chance is {chance}, expected a share in (0, 1]")
-    rows = []
-    for letter in consensus.upper():
-        if letter not in IUPAC_SETS:
-            raise ValueError(f"{name}: {letter!r} in {consensus!r} is no IUPAC letter")
-        allowed = np.array([base in IUPAC_SETS[letter] for base in "ACGT"])
-        rest = (1 - chance) / max(N_BASES - allowed.sum(), 1)
-        rows.append(np.where(allowed, chance / allowed.sum(), rest))
-    matrix_W4 = np.array(rows)
-    matrix_W4 /= matrix_W4.sum(axis=1, keepdims=True)  # N: all four are allowed
+    try:
+        matrix_W4 = consensus_matrix(consensus, chance)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     return motif_from_probabilities(name, matrix_W4, n_sites, **more)
 
 

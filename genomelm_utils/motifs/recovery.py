@@ -64,11 +64,10 @@ def share_interval(n_hits: int, n: int) -> tuple[float, float, float]:
     """
     if not n:
         return float("nan"), float("nan"), float("nan")
-    z = 1.959963984540054  # 97.5 % quantile of the normal distribution
-    share = n_hits / n
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return share, float(middle - half), float(middle + half)
+    from scipy.stats import binomtest
+
+    interval = binomtest(int(n_hits), int(n)).proportion_ci(0.95, method="wilson")
+    return n_hits / n, float(interval.low), float(interval.high)
 
 
 def describe_recovery(table: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ a few hundred windows show it, seldom enough that none settles a class.
 Shape suffixes: S windows or slots, L bases of each, W bases of a motif.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,36 @@ class Motif:
     presence: float = 1.0
     invariant: tuple[int, int] = (0, 0)
     either_strand: bool = False
+
+
+def consensus_matrix(consensus: str, chance: float = 1.0) -> np.ndarray:
+    """float64 [W, 4]: `chance` for the bases an IUPAC letter allows, in equal parts, the rest for
+    the others.
+
+    Raises: ValueError for no letter, one that is no IUPAC letter, or a chance outside (0, 1].
+    """
+    if not 0 < chance <= 1:
+        raise ValueError(f"chance is {chance}, expected a share in (0, 1]")
+    if not consensus:
+        raise ValueError("the consensus is empty, expected IUPAC letters")
+    for letter in consensus.upper():
+        if letter not in IUPAC_SETS:
+            raise ValueError(f"{letter!r} in {consensus!r} is no IUPAC letter")
+    allowed_W4 = np.array([[base in IUPAC_SETS[x] for base in "ACGT"] for x in consensus.upper()])
+    n_allowed_W1 = allowed_W4.sum(axis=1, keepdims=True)
+    rest_W1 = (1 - chance) / np.maximum(N_BASES - n_allowed_W1, 1)
+    matrix_W4 = np.where(allowed_W4, chance / n_allowed_W1, rest_W1)
+    return matrix_W4 / matrix_W4.sum(axis=1, keepdims=True)  # N: all four are allowed
+
+
+def check_fit(motifs: Sequence[Motif], length_bp: int) -> None:
+    """ValueError for a motif that, at one of its places, leaves a sequence of `length_bp`."""
+    for motif in motifs:
+        if motif.first < 0 or motif.last + len(motif.consensus) > length_bp:
+            raise ValueError(
+                f"{motif.name} of {len(motif.consensus)} bases at {motif.first} to {motif.last} "
+                f"does not fit into {length_bp} bp"
+            )
 
 
 # Source: TATA (first T at -31 or -30), Inr (A at +1) and DPE (+28 to +32): Smale & Kadonaga 2003,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from genomelm_utils.sequences.background import draw_transitions, sample_background
-from genomelm_utils.sequences.planting import Motif, plant_motif
+from genomelm_utils.sequences.planting import Motif, check_fit, plant_motif
 
 TRUTH_COLUMNS = ["motif", "index", "start", "end", "strand"]
 #: Words: AP-1 Angel et al. 1987, Cell 49:729; GRE (two halves, three bases between) Beato 1989,
@@ -51,15 +51,10 @@ def simulate_peaks(
     chance `strength`, otherwise the background's stays. Raises: ValueError for a motif that does
     not fit, or places at which two motifs could overwrite each other.
     """
+    check_fit(motifs, length_bp)
     taken_L = np.zeros(length_bp + 1, dtype=np.int64)
     for motif in motifs:
-        end = motif.last + len(motif.consensus)
-        if motif.first < 0 or end > length_bp:
-            raise ValueError(
-                f"{motif.name} of {len(motif.consensus)} bases at {motif.first} to {motif.last} "
-                f"does not fit into {length_bp} bp"
-            )
-        taken_L[motif.first : end] += 1
+        taken_L[motif.first : motif.last + len(motif.consensus)] += 1
     if taken_L.max() > 1:
         raise ValueError(
             f"places of motifs overlap at base {int(taken_L.argmax())}; a site could be overwritten"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genomelm_utils.sequences.background import draw_transitions, sample_background
-from genomelm_utils.sequences.planting import Motif, plant_motif
+from genomelm_utils.sequences.planting import Motif, check_fit, plant_motif
 from genomelm_utils.sequences.shuffle import shuffle_bases
 
 # Words: AP-1 Angel et al. 1987, Cell 49:729 (TGAGTCA); NRF1 Virbasius et al. 1993, Genes Dev.
@@ -51,12 +51,7 @@ def simulate_planted(
     """
     if n < 2:
         raise ValueError(f"{n} sequences, expected at least 2: one of each class")
-    for motif in motifs:
-        if motif.first < 0 or motif.last + len(motif.consensus) > length_bp:
-            raise ValueError(
-                f"{motif.name} of {len(motif.consensus)} bases at {motif.first} to {motif.last} "
-                f"does not fit into {length_bp} bp"
-            )
+    check_fit(motifs, length_bp)
     transitions = draw_transitions(rng, order=order, gc=gc, concentration=10.0)
     codes_SL = sample_background(transitions, (n, length_bp), rng)
     labels = rng.permutation(np.arange(n) % 2)

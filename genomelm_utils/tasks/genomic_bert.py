@@ -62,22 +62,21 @@ class Case:
 def write_simulated(run: "Run", name: str = "promoter") -> list[Path]:
     """FASTA files of class 0 and 1 of a simulated set of stage 01, in the run's folder."""
     from genomelm_utils.datasets.labelled import read_labelled
-    from genomelm_utils.sequences.alphabet import decode
+    from genomelm_utils.sequences.fasta import write_fasta
 
     folder = run.parent("simulated").path(f"sets/{name}")
     out = run.path("sequences")
     tables = [read_labelled(folder / f"{part}.tsv") for part in ("train", "test")]
     files = []
     for label in (0, 1):
-        path = out / f"class{label}.fa"
-        records = [
-            f">{part}{i}\n{decode(np.asarray(codes))}\n"
+        named = [
+            (f"{part}{i}", codes)
             for part, table in zip("ab", tables, strict=True)
             for i, (codes, given) in enumerate(zip(table.codes, table.labels, strict=True))
             if given == label
         ]
-        path.write_text("".join(records), encoding="utf-8")
-        files.append(path)
+        files.append(out / f"class{label}.fa")
+        write_fasta(files[-1], *zip(*named, strict=True))
     return files
 
 
@@ -98,7 +97,6 @@ def make_case(
     *,
     vocab_size: int,
     word: int,
-    chunk: int | None = None,
     seed: int = 1,
 ) -> Case:
     """Tokens learned from the sequences, and a data set whose parts share no `word` letters.
@@ -109,18 +107,20 @@ def make_case(
     from genomelm_utils.datasets.class_records import FastaClasses
     from genomelm_utils.datasets.split_plan import PARTS, Cut, plan_split
     from genomelm_utils.datasets.token_sets import LEAKS, create_token_set
-    from genomelm_utils.tokenizers.unigram import save_unigram, train_unigram_on_files
+    from genomelm_utils.tokenizers.unigram import (
+        load_unigram,
+        save_unigram,
+        train_unigram_on_files,
+    )
     from genomelm_utils.tokenizers.unigram_encoding import LetterEncoder
 
     tokenizer, data = folder / "tokeniser.json", folder / "data"
     if not tokenizer.is_file():
         save_unigram(train_unigram_on_files(files, vocab_size).tokenizer, tokenizer)
-    from genomelm_utils.tokenizers.unigram import load_unigram
-
     encoder = LetterEncoder(load_unigram(tokenizer))
     if not data.is_dir():
         records = FastaClasses(files, class_names)
-        cut = Cut(chunk)
+        cut = Cut()
         plan = plan_split(
             records, records.kind, cut, shares=SHARES, groups="shared_words", word=word, seed=seed
         )
@@ -371,15 +371,19 @@ def explain_rows(
 def compare_spectra(
     trained: SequenceModel, experiment: Experiment, config: Mapping[str, Any], folder: Path
 ) -> pd.DataFrame:
-    """Alphas of the trained network and of the same network before training, layer by layer."""
+    """Alphas of the trained network and of the same network before training, layer by layer.
+
+    The weights before training are those of the attempt that succeeded.
+    """
     from genomelm_utils.evaluation.weight_spectra import analyse_model
     from genomelm_utils.models.sequence_classifier import build_network
     from genomelm_utils.training.checkpoint import hide_bars
 
     _, config_of_network = experiment.resolve(config)
     trained.save(folder / "trained", experiment.tokenizer)
+    seed = trained.attempts[-1]["seed"]
     with hide_bars():
-        build_network(config_of_network, seed=1).save_pretrained(folder / "untrained")
+        build_network(config_of_network, seed).save_pretrained(folder / "untrained")
     width = min(config_of_network.hidden_size, 50)
     parts = [
         analyse_model(folder / name, name, min_values=width) for name in ("trained", "untrained")

@@ -190,10 +190,3 @@ def test_motifs_are_named_by_their_factors():
     motifs = [Motif("M1", counts, "RUNX1"), Motif("M2", counts, "RUNX1"), Motif("M3", counts)]
     motifs.append(Motif("M4", counts, "REST"))
     assert list(study.label_motifs(motifs)) == ["RUNX1 M1", "RUNX1 M2", "M3", "REST"]
-
-
-def test_consensus_as_a_matrix():
-    assert study.consensus_matrix("AN").tolist() == [[1, 0, 0, 0], [0.25] * 4]
-    assert study.consensus_matrix("R").tolist() == [[0.5, 0, 0.5, 0]]
-    with pytest.raises(ValueError, match=r"'AX' holds \['X'\]"):
-        study.consensus_matrix("AX")
