@@ -68,7 +68,10 @@ def plot_top_effects(table: pd.DataFrame, output: str, ax: Axes, n_top: int = 10
         ax.plot(shown["control"], y, "|", color=OKABE_ITO["grey"], ms=6, label="shuffled motif")
     ax.axvline(0, color=OKABE_ITO["grey"], lw=0.6, ls=":")
     ax.set_yticks(y, shown["motif"])
-    ax.set(xlabel=f"change of the prediction, {output}", ylim=(-0.7, len(shown) - 0.3))
+    ax.set(
+        xlabel=f"change of predicted activity (units of the labels), {output}",
+        ylim=(-0.7, len(shown) - 0.3),
+    )
     ax.legend(loc="lower right")
     return ax
 
@@ -117,7 +120,10 @@ def plot_planted(ranks: pd.DataFrame, output: str, ax: Axes) -> Axes:
     ax.axhline(0, color=OKABE_ITO["grey"], lw=0.6, ls=":")
     ax.axvline(0, color=OKABE_ITO["grey"], lw=0.6, ls=":")
     ax.margins(x=0.15)
-    ax.set(xlabel=f"planted effect, {output}", ylabel="found, beyond the shuffled motif")
+    ax.set(
+        xlabel=f"planted effect (units of the labels), {output}",
+        ylabel="found, beyond the shuffled motif",
+    )
     return ax
 
 
@@ -186,8 +192,8 @@ def plot_effect_occurrence(
             row.motif, (row.dfe, row.mean), (3, 2), textcoords="offset points", fontsize=5.5
         )
     ax.set(
-        xlabel=f"measured, with less without it, {output}",
-        ylabel="effect of insertion (bars: 1 SE)",
+        xlabel=f"with the motif less without it (units of the labels), {output}",
+        ylabel="change of predicted activity\n(units of the labels; bars: 1 SE)",
     )
     ax.legend()
     return ax

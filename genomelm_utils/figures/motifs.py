@@ -121,7 +121,11 @@ def plot_site_places(sites: pd.DataFrame, lengths_bp: np.ndarray, ax: Axes) -> A
         share, _ = np.histogram(part, bins)
         ax.stairs(share / len(part), bins, color=colour, label=name)
     ax.axhline(1 / (len(bins) - 1), color=OKABE_ITO["grey"], lw=0.6, ls=":", label="evenly spread")
-    ax.set(xlabel="place in the sequence (0: middle)", ylabel="share of sites", xlim=(-0.5, 0.5))
+    ax.set(
+        xlabel="place in the sequence (share of its length, 0: middle)",
+        ylabel="share of sites",
+        xlim=(-0.5, 0.5),
+    )
     ax.set_ylim(bottom=0)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
