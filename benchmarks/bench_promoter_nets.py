@@ -87,7 +87,7 @@ def measure_network(name: str, batch: int, seconds: float, device: torch.device)
 
     def train() -> None:
         with autocast(device, precision):
-            loss = (net(codes).values.float() - target).square().mean()
+            loss = (net(codes).logits.float() - target).square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -112,7 +112,7 @@ class HotNet(torch.nn.Module):
         self.net = net
 
     def forward(self, hot_BL4: torch.Tensor) -> torch.Tensor:
-        return self.net(hot_BL4.argmax(-1).to(torch.uint8)).values
+        return self.net(hot_BL4.argmax(-1).to(torch.uint8)).logits
 
 
 def loop_over_motifs(

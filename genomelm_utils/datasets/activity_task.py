@@ -25,6 +25,7 @@ KINDS = ("regression", "multilabel", "classification", "binned")
 CLASS_KINDS = ("classification", "binned")
 PARTS = ("train", "valid", "test")
 MODES = ("corrected", "reference")
+REPLICATES = (1, 2)
 #: (chromosome, start, end), 0-based half-open -> base codes; `genome.BaseStore.fetch` is one.
 Fetch = Callable[[str, int, int], np.ndarray]
 
@@ -201,6 +202,33 @@ def check_ready(data: ActivitySet) -> None:
                 f"{data.spec.name}: label {output!r} {found}, expected at least two values; leave "
                 "that column out"
             )
+
+
+def replicate_columns(outputs: Sequence[str], replicates_RST: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of the rows in which a set keeps its two replicates: replicate_<output>_<1 or 2>."""
+    return {
+        f"replicate_{output}_{r}": values_ST[:, t]
+        for r, values_ST in zip(REPLICATES, replicates_RST, strict=True)
+        for t, output in enumerate(outputs)
+    }
+
+
+def replicate_values(data: ActivitySet, rule: str = "corrected") -> np.ndarray | None:
+    """float64 [R, S, T]: the two replicates of every output, as `replicate_columns` names them.
+
+    None for a set that has them not.
+
+    rule: 'reference' adds 1 to what the logarithm to base 2 was taken of, as one release of Reddy
+    et al. did, which flattens what is below 1.
+    """
+    check_mode("rule", rule)
+    outputs = data.spec.outputs
+    names = [f"replicate_{output}_{r}" for r in REPLICATES for output in outputs]
+    if not set(names) <= set(data.columns):
+        return None
+    found_SN = data.columns[names].to_numpy(np.float64)
+    found_RST = found_SN.reshape(-1, len(REPLICATES), len(outputs)).swapaxes(0, 1)
+    return np.log2(2**found_RST + 1) if rule == "reference" else found_RST
 
 
 def skipped_table(counts: Mapping[str, int]) -> pd.DataFrame:

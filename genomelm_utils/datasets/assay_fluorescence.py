@@ -13,16 +13,15 @@ import numpy as np
 import pandas as pd
 
 from genomelm_utils.datasets.activity_task import (
+    REPLICATES,
     ActivitySet,
     TaskSpec,
-    check_mode,
     make_set,
     read_columns,
 )
 from genomelm_utils.sequences.alphabet import encode
 
 CELLS = {"JURKAT": "J", "K562": "K", "THP1": "T"}
-REPLICATES = (1, 2)
 MIN_COUNT = 5
 LENGTH_BP = 250
 LABELS = ("activity", "specificity", "classes")
@@ -194,18 +193,6 @@ def build_construct(plasmid: str, promoter: np.ndarray) -> np.ndarray:
     codes = encode(plasmid, "plasmid")
     codes[begin:end] = promoter
     return codes[slice(*CONSTRUCT)]
-
-
-def replicate_values(data: ActivitySet, rule: str = "corrected") -> list[np.ndarray]:
-    """The two replicates, float64 [S, T] each, as `evaluation.promoter_activity` takes them.
-
-    rule: 'reference' adds 1 to the ratios before the logarithm, as one release did, which flattens
-    what is below 1.
-    """
-    check_mode("rule", rule)
-    columns = [[f"replicate_{cell}_{r}" for cell in data.spec.outputs] for r in REPLICATES]
-    found = [data.columns[names].to_numpy(np.float64) for names in columns]
-    return [np.log2(2**one + 1) for one in found] if rule == "reference" else found
 
 
 def _column(cell: str, replicate: int, gate: str) -> str:

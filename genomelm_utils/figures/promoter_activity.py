@@ -15,13 +15,23 @@ STRATEGY_COLOURS = {
     "simple": OKABE_ITO["green"],
     "baseline": OKABE_ITO["grey"],
 }
+#: Metric of a summary -> of a table of ceilings.
+CEILINGS = {"spearman": "rho", "pearson": "r"}
 METRIC_NAMES = {"spearman": "Spearman's rho", "pearson": "Pearson's r", "accuracy": "accuracy"}
 
 
-def plot_strategies(summary: pd.DataFrame, ax: Axes, *, metric: str, output: str = "mean") -> Axes:
+def plot_strategies(
+    summary: pd.DataFrame,
+    ax: Axes,
+    *,
+    metric: str,
+    output: str = "mean",
+    ceilings: pd.DataFrame | None = None,
+) -> Axes:
     """Mean and 95 % interval over seeds of every method, by backbone; baselines below.
 
-    summary: as `activity_benchmark.summarise` gives it.
+    summary: as `activity_benchmark.summarise` gives it. ceilings: as
+    `activity_reports.ceiling_scores` does; the agreement of replicates is a dashed line.
     """
     rows = _select(summary, metric, output)
     labels = []
@@ -37,6 +47,9 @@ def plot_strategies(summary: pd.DataFrame, ax: Axes, *, metric: str, output: str
         )  # fmt: skip
     ax.set_yticks(-np.arange(len(rows)), rows["method"])
     ax.set(xlabel=f"{METRIC_NAMES.get(metric, metric)} on test rows, mean over outputs")
+    if ceilings is not None and len(ceilings) and metric in CEILINGS:
+        found = ceilings[(ceilings["metric"] == CEILINGS[metric]) & (ceilings["output"] == output)]
+        ax.axvline(found["mean"].item(), ls="--", lw=0.8, color="black", label="between replicates")
     # a score is at most 1, an interval of few seeds may reach farther
     ax.set_xlim(right=min(ax.get_xlim()[1], 1.02))
     ax.grid(axis="x", lw=0.3)
@@ -64,7 +77,8 @@ def describe_strategies(summary: pd.DataFrame, paired: pd.DataFrame, *, metric: 
     rows = _select(summary, metric, "mean")
     networks, floor = rows[rows["strategy"] != "baseline"], rows[rows["strategy"] == "baseline"]
     if not len(networks):
-        return f"{len(floor)} baselines, and no network that was trained on the target."
+        s = "" if len(floor) == 1 else "s"
+        return f"{len(floor)} baseline{s}, and no network that was trained on the target."
     best, base = networks.loc[networks["mean"].idxmax()], floor.loc[floor["mean"].idxmax()]
     name = METRIC_NAMES.get(metric, metric)
     told = (

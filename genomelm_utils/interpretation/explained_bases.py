@@ -113,7 +113,7 @@ def explain_promoter_net(
 
     def call(x_B4L: torch.Tensor, codes_BL: torch.Tensor) -> torch.Tensor:
         with replaced_one_hot(network, x_B4L, codes_BL):
-            return network(codes_BL, task=task).values
+            return network(codes_BL, task=task).logits
 
     return OneHotNetwork(network, call, network.outputs(task), kind)
 

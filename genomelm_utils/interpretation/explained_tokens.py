@@ -192,7 +192,7 @@ class ExpressionRegressor(TokenNetwork):
         rows = self._token_rows(codes)
         out_SC = np.empty((len(rows), len(self.outputs)))
         for rows_B, output in run_rows(self.module, rows):
-            out_SC[rows_B] = output.values.double().cpu().numpy()
+            out_SC[rows_B] = output.logits.double().cpu().numpy()
         return out_SC
 
     def rows(self, codes: Codes) -> Rows:
@@ -223,7 +223,7 @@ class ExpressionRegressor(TokenNetwork):
         # a copy: the reference's pooling changes the mask it is given
         return self.module(
             input_ids=ids_BL, attention_mask=mask_BL.clone(), distance_bp=more[0]
-        ).values
+        ).logits
 
 
 class TokenClassifier(TokenNetwork):

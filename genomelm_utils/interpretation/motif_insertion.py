@@ -109,7 +109,7 @@ def motif_effects(
     The model's device, modes and torch's random state are left as they were.
 
     Args:
-        model: `model(codes uint8 [N, L])` gives [N, C], itself or as `.values` (a `PromoterNet`);
+        model: `model(codes uint8 [N, L])` gives [N, C], itself or as `.logits` (a `PromoterNet`);
             each row must depend on its own sequence.
         backgrounds: sequences of any lengths, or codes from `stack_codes`.
         motifs: see `models.motif_scan.motif_matrices`.
@@ -140,7 +140,7 @@ def motif_effects(
 
         def predict(rows_NL: torch.Tensor) -> torch.Tensor:
             found = model(rows_NL, **extra)
-            values = found if torch.is_tensor(found) else found.values
+            values = found if torch.is_tensor(found) else found.logits
             return _checked(values, len(rows_NL)).float()
 
         baseline_SC = torch.cat([predict(rows) for rows in codes_SL.split(batch_rows)])

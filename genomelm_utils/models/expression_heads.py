@@ -56,10 +56,10 @@ class ExpressionConfig(PretrainedConfig):
 
 @dataclass
 class ExpressionOutput(ModelOutput):
-    """values [B, T] (what `output` means, see `tasks.regression`), gate [B, T] or None (logits of
+    """logits [B, T] (what `output` means, see `tasks.regression`), gate [B, T] or None (logits of
     being expressed), embedding [B, D] (before the last layer), pooled [B, D] (before the head)."""
 
-    values: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
     gate: torch.Tensor | None = None
     embedding: torch.Tensor | None = None
     pooled: torch.Tensor | None = None

@@ -106,9 +106,9 @@ BACKBONES: dict[str, Backbone] = {
 
 @dataclass
 class PromoterOutput(ModelOutput):
-    """values [B, C] (logits for classes), embedding [B, D]."""
+    """logits [B, C] (the values themselves in a regression), embedding [B, D]."""
 
-    values: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
     embedding: torch.Tensor | None = None
 
 

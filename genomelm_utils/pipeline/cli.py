@@ -104,7 +104,12 @@ def main(arguments: list[str] | None = None) -> int:
         folder = paths.data_dir()
         if folder and not folder.is_dir():
             raise FileNotFoundError(f"the data folder {folder} (GENOMELM_DATA) does not exist")
-        return COMMANDS[given.command](given)
+        status = COMMANDS[given.command](given)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read has enough: `run_all.py list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        return 1
     except (ValueError, FileNotFoundError) as error:
         sys.stderr.write(f"run_all.py: {error}\n")
         return USER_ERROR

@@ -2,10 +2,11 @@
 
 A promoter is background with motifs planted at random places and strands. A cell's activity is the
 sum of its effects of the motifs that are there, a bonus where a pair of them stands together, and
-noise. Assays differ in their cells, lengths and amount of data, not in the motifs: what is learned
-on one helps on another, as pretraining on other reporter assays is meant to.
+noise, the mean of two replicates. Assays differ in their cells, lengths and amount of data, not in
+the motifs: what is learned on one helps on another, as pretraining on other reporter assays is
+meant to.
 
-Shapes: S promoters, L bases, M motifs, C cells.
+Shapes: S promoters, L bases, M motifs, C cells, R = 2 replicates.
 """
 
 from dataclasses import dataclass, field
@@ -55,12 +56,13 @@ PAIR, PAIR_EFFECT = ("CREB1", "NRF1"), 0.6
 
 @dataclass(frozen=True)
 class SimulatedActivity:
-    """codes_SL uint8; cells; activity_SC float32; present_SM bool, what was planted; truth: one row
-    per planted motif (row, motif, start, strand); effects_MC."""
+    """codes_SL uint8; cells; activity_SC float32, the mean of replicates_RSC; present_SM bool, what
+    was planted; truth: one row per planted motif (row, motif, start, strand); effects_MC."""
 
     codes_SL: np.ndarray
     cells: tuple[str, ...]
     activity_SC: np.ndarray
+    replicates_RSC: np.ndarray
     present_SM: np.ndarray
     truth: pd.DataFrame
     effects_MC: np.ndarray
@@ -115,9 +117,12 @@ def simulate_activity(
         both_S = present_SM[:, [names.index(name) for name in PAIR]].all(axis=1)
         signal_SC = signal_SC + PAIR_EFFECT * both_S[:, None]
     noise_sd_C = signal_SC.std(0) * np.sqrt((1 - signal_share) / signal_share)
-    activity_SC = signal_SC + noise_sd_C * rng.standard_normal(signal_SC.shape)
+    # noise of its own in each replicate, by their mean and half their difference
+    mean_SC, gap_SC = noise_sd_C * rng.standard_normal((2, *signal_SC.shape))
+    activity_SC = signal_SC + mean_SC
+    replicates_RSC = np.stack([activity_SC + gap_SC, activity_SC - gap_SC]).astype(np.float32)
     truth = pd.concat(tables, ignore_index=True).sort_values(["row", "start"], ignore_index=True)
     return SimulatedActivity(
-        *(codes_SL, tuple(cells), activity_SC.astype(np.float32), present_SM),
-        *(truth, effects_MC, tuple(motifs)),
+        *(codes_SL, tuple(cells), activity_SC.astype(np.float32), replicates_RSC),
+        *(present_SM, truth, effects_MC, tuple(motifs)),
     )

@@ -22,7 +22,12 @@ from genomelm_utils.datasets.activity_splits import (
     split_by_groups,
     split_set,
 )
-from genomelm_utils.datasets.activity_task import ActivitySet, TaskSpec, make_set
+from genomelm_utils.datasets.activity_task import (
+    ActivitySet,
+    TaskSpec,
+    make_set,
+    replicate_columns,
+)
 from genomelm_utils.datasets.promoter_assays import TASK_SETS, load_sample
 from genomelm_utils.evaluation.statistics import compare_all, interval_table
 from genomelm_utils.sequences.simulate_activity import SimulatedActivity, simulate_activity
@@ -58,12 +63,14 @@ def simulate_sets(
         made = simulate_activity(
             rng, n=n, cells=cells, length_bp=length_bp, signal_share=signal_share
         )
-        labels_SC = made.activity_SC
+        labels_SC, columns = made.activity_SC, None
         if kind == "multilabel":
             labels_SC = (labels_SC > np.median(labels_SC, axis=0)).astype(np.float32)
+        else:
+            columns = replicate_columns(cells, made.replicates_RSC)
         spec = TaskSpec(name, kind, cells, length_bp=length_bp)
         part_S = split_by_groups(np.arange(n), seed, SHARES)
-        sets[name] = make_set(spec, list(made.codes_SL), labels_SC, part_S=part_S)
+        sets[name] = make_set(spec, list(made.codes_SL), labels_SC, columns, part_S)
         truth[name] = made
     return sets, truth
 

@@ -1,4 +1,4 @@
-"""What is read off finished runs of stage 08: ends of the range, specificity, transfer.
+"""What is read off finished runs of stage 08: ends of the range, specificity, ceiling, transfer.
 
 Shapes: S rows, T outputs.
 """
@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genomelm_utils.datasets.activity_task import CLASS_KINDS, ActivitySet
-from genomelm_utils.evaluation.promoter_activity import activity_scores, specificity_scores
+from genomelm_utils.datasets.activity_task import CLASS_KINDS, ActivitySet, replicate_values
+from genomelm_utils.evaluation.promoter_activity import (
+    activity_scores,
+    replicate_ceiling,
+    share_of_ceiling,
+    specificity_scores,
+)
 from genomelm_utils.evaluation.promoter_transfer import parse_transfers, transfer_scores
 from genomelm_utils.models.promoter_nets import load_promoter_net
 from genomelm_utils.tasks.activity_benchmark import sets_of_seed
 from genomelm_utils.tasks.activity_grid import Cell, unique_pretrainings
-from genomelm_utils.tasks.activity_scores import average_rows, predict_rows
+from genomelm_utils.tasks.activity_scores import MEAN, average_rows, predict_rows
 from genomelm_utils.tasks.multitask import MultiTask
 from genomelm_utils.tasks.transfer import run_plan
 from genomelm_utils.training.checkpoint import hide_bars
@@ -48,6 +53,42 @@ def detail_scores(
     if len(outputs) < 2:
         return ends, pd.DataFrame()
     return ends, specificity_scores(labels, predicted, outputs, seed=seed, n_resamples=200)
+
+
+def ceiling_scores(
+    data: ActivitySet, ends: pd.DataFrame, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(how alike the target's replicates are on its test rows, what share of that networks reach).
+
+    See `replicate_ceiling` and `share_of_ceiling`; ends: of `detail_scores`. Both are empty for
+    other kinds than regression, and for a set without replicates.
+    """
+    found_RST = replicate_values(data) if data.spec.kind == "regression" else None
+    if found_RST is None:
+        return pd.DataFrame(), pd.DataFrame()
+    first_ST, second_ST = found_RST[:, data.rows("test")]
+    ceilings = replicate_ceiling(
+        first_ST, second_ST, data.spec.outputs, seed=seed, n_resamples=200
+    )  # fmt: skip
+    shares = share_of_ceiling(ends, ceilings) if len(ends) else pd.DataFrame()
+    return ceilings, shares
+
+
+def describe_ceiling(name: str, ceilings: pd.DataFrame, shares: pd.DataFrame) -> str:
+    """A sentence on what replicates allow, and on the network that comes nearest."""
+    if not len(ceilings):
+        return f"{name} has no replicates at hand: how much can be predicted at all is not known."
+    mean = ceilings[ceilings["output"] == MEAN].set_index("metric")
+    rho, ceiling = mean.loc["rho"], mean.loc["ceiling", "mean"]
+    told = (
+        f"Replicates of {name} agree with rho {rho['mean']:.2f} [{rho['low']:.2f}, "
+        f"{rho['high']:.2f}]; the true values would have r {ceiling:.2f} with their mean."
+    )
+    if not len(shares):
+        return told
+    rows = shares[(shares["output"] == MEAN) & (shares["metric"] == "r")]
+    best = rows.loc[rows["mean"].idxmax()]
+    return f"{told} {best['model']} has r {best['mean']:.2f}, {best['mean'] / ceiling:.0%} of that."
 
 
 def zero_shot_scores(

@@ -90,7 +90,7 @@ class Mode:
         """
         known_BT = ~torch.isnan(target_BT)
         y_BT = torch.where(known_BT, target_BT, 0.0)
-        values_BT = output.values.float()
+        values_BT = output.logits.float()
         if self.name == "mse":
             loss_BT = (values_BT - y_BT) ** 2
         elif self.name == "huber":
@@ -112,7 +112,7 @@ class Mode:
 
         Sparse: the value, or the label of 0 TPM where the gate says "not expressed".
         """
-        values_BT = output.values.float().cpu()
+        values_BT = output.logits.float().cpu()
         if self.name == "classification":
             return torch.sigmoid(values_BT).numpy()
         if self.name == "poisson":

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from genomelm_utils.datasets import assay_chipseq, assay_fluorescence, assay_mpra, assay_rnaseq
+from genomelm_utils.datasets.activity_task import replicate_values
 from genomelm_utils.datasets.assay_sure import (
     count_bin,
     deal_quota,
@@ -110,14 +111,14 @@ def test_construct():
 def test_replicates_of_the_reference_are_flattened(tmp_path):
     write_fluorescence(tmp_path)
     data = assay_fluorescence.read_fluorescence(tmp_path / "counts.csv", tmp_path / "designs.tsv")
-    good = assay_fluorescence.replicate_values(data)
-    bad = assay_fluorescence.replicate_values(data, "reference")
+    good = replicate_values(data)
+    bad = replicate_values(data, "reference")
     np.testing.assert_allclose((good[0] + good[1]) / 2, data.labels_ST, rtol=1e-5)
     order = [np.argsort(one[0], axis=0).tolist() for one in (good, bad)]
     assert order[0] == order[1]
     assert np.ptp(bad[0]) < np.ptp(good[0])
     with pytest.raises(ValueError, match="rule is"):
-        assay_fluorescence.replicate_values(data, "released")
+        replicate_values(data, "released")
 
 
 def gene(strand: int, tss: int = 1001):

@@ -1,12 +1,23 @@
 """Figures of strategies: what is drawn and said comes from the table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
+from genomelm_utils.datasets.activity_task import (
+    TaskSpec,
+    make_set,
+    replicate_columns,
+    replicate_values,
+)
+from genomelm_utils.evaluation.promoter_activity import activity_scores
 from genomelm_utils.evaluation.statistics import compare_all, interval_table
 from genomelm_utils.figures import promoter_activity as drawn
 from genomelm_utils.figures.style import new_figure
+from genomelm_utils.tasks.activity_reports import ceiling_scores, describe_ceiling
 
 
 @pytest.fixture
@@ -51,8 +62,31 @@ def test_sentences_name_the_best_and_its_difference(scores):
     assert [text.get_text() for text in ax.texts] == ["0.51", "0.71", "0.21"]
 
 
+def test_replicates_are_a_line_and_a_sentence(scores):
+    by = ["method", "backbone", "strategy", "pretrain", "output", "metric"]
+    summary = interval_table(scores, by, draw="seed")
+    noise = np.random.default_rng(0).standard_normal((3, 200, 1))
+    data = make_set(
+        TaskSpec("mine", "regression", ("K562",)), ["ACGT"] * 200, noise[0],
+        replicate_columns(["K562"], noise[0] + noise[1:]), ["train", "valid", *["test"] * 198],
+    )  # fmt: skip
+    ends = activity_scores(data.labels_ST[2:], {"Net": noise[0][2:]}, ["K562"], n_resamples=20)
+    ceilings, shares = ceiling_scores(data, ends, seed=0)
+    rho = spearmanr(*replicate_values(data)[:, 2:, 0]).statistic
+    assert f"mine agree with rho {rho:.2f}" in describe_ceiling("mine", ceilings, shares)
+    r = np.corrcoef(*replicate_values(data)[:, 2:, 0])[0, 1]
+    limit = np.sqrt(2 * r / (1 + r))
+    assert f"Net has r 1.00, {1 / limit:.0%} of that" in describe_ceiling("mine", ceilings, shares)
+    _, axes = new_figure()
+    ax = drawn.plot_strategies(summary, axes[0, 0], metric="spearman", ceilings=ceilings)
+    assert ax.lines[-1].get_xdata()[0] == pytest.approx(rho)
+    bare = replace(data, columns=data.columns.iloc[:, :1])
+    assert not len(ceiling_scores(bare, ends, seed=0)[0])
+    assert "no replicates at hand" in describe_ceiling("mine", *ceiling_scores(bare, ends, seed=0))
+
+
 def test_only_baselines(scores):
     by = ["method", "backbone", "strategy", "pretrain", "output", "metric"]
     summary = interval_table(scores[scores["method"] == "gc"], by, draw="seed")
     told = drawn.describe_strategies(summary, pd.DataFrame(), metric="spearman")
-    assert told == "1 baselines, and no network that was trained on the target."
+    assert told == "1 baseline, and no network that was trained on the target."

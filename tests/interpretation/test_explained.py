@@ -248,7 +248,7 @@ def promoter_toy(flank: int):
             placed = torch.cat([around, codes_BL, around], 1)
             hot_BCL = module.one_hot(placed)
             values = torch.tanh(self.linear(hot_BCL.transpose(1, 2))).sum(1)
-            return types.SimpleNamespace(values=values)
+            return types.SimpleNamespace(logits=values)
 
     module.one_hot, Net.__module__ = one_hot, module.__name__
     sys.modules[module.__name__] = module
@@ -288,7 +288,7 @@ def test_networks_of_promoter_activity(name):
     found = attribute(model, sequences(lengths), target="HepG2", steps=100)
     difference = (found.table["value"] - found.table["baseline_value"]).abs()
     assert found.table["gap"].abs().max() < 0.05 * difference.max() + 1e-3
-    values = network(torch.from_numpy(np.stack(sequences(lengths)))).values[:, 1]
+    values = network(torch.from_numpy(np.stack(sequences(lengths)))).logits[:, 1]
     assert found.table["value"].to_numpy() == pytest.approx(values.detach().numpy(), abs=1e-4)
     changed = attribute(model, sequences(lengths)[:1], "mutagenesis", target="HepG2")
     assert np.abs(changed.base[0]).max() > 0

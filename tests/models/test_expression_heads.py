@@ -84,7 +84,7 @@ def test_reference_pooling_changes_the_callers_mask_and_the_second_pass():
         model = build(config, mask_rule=rule)
         ids, mask = batch()
         with torch.no_grad():
-            first, second = (model(ids, mask).values for _ in range(2))
+            first, second = (model(ids, mask).logits for _ in range(2))
         assert torch.equal(first, second) == same
 
 
@@ -101,7 +101,7 @@ def test_head_is_the_published_formula():
         values = z @ head.output.weight.T + head.output.bias
     assert torch.allclose(out.pooled, pooled, atol=1e-6)
     assert torch.allclose(out.embedding, z, atol=1e-6)
-    assert torch.allclose(out.values, values, atol=1e-6)
+    assert torch.allclose(out.logits, values, atol=1e-6)
     assert torch.equal(model.tissue_embeddings(), head.output.weight)
     assert (head.dense1.bias == 0).all()
     assert 0.01 < head.dense1.weight.std() < 0.03
@@ -123,7 +123,7 @@ def test_batch_norm_stands_between_the_layers_and_is_saved(tmp_path):
         scaled = (z1 - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
         z = torch.tanh(model.head.dense2(scaled))
     assert torch.allclose(expected.embedding, z, atol=1e-5)
-    assert torch.equal(loaded.values, expected.values)
+    assert torch.equal(loaded.logits, expected.logits)
 
 
 @pytest.mark.parametrize("kind", ["roberta", "bert", "alibi"])
@@ -139,13 +139,13 @@ def test_any_encoder_any_pooling_saved_and_loaded(kind, pooling, tmp_path):
     distance = {"distance_bp": -torch.arange(ids.shape[1]).flip(0).expand_as(ids)}
     model.save_pretrained(tmp_path)
     with torch.no_grad():
-        expected = model(ids, mask, **distance).values
+        expected = model(ids, mask, **distance).logits
         loaded = ExpressionModel.from_pretrained(tmp_path).eval()
-        assert torch.equal(loaded(ids, mask, **distance).values, expected)
-        assert torch.equal(AutoModel.from_pretrained(tmp_path).eval()(ids, mask, **distance).values,
+        assert torch.equal(loaded(ids, mask, **distance).logits, expected)
+        assert torch.equal(AutoModel.from_pretrained(tmp_path).eval()(ids, mask, **distance).logits,
                            expected)  # fmt: skip
         alone = model(ids[:1, :9], mask[:1, :9], distance_bp=distance["distance_bp"][:1, :9])
-        assert torch.allclose(alone.values[0], expected[0], atol=1e-6)
+        assert torch.allclose(alone.logits[0], expected[0], atol=1e-6)
     assert expected.shape == (3, 3)
     assert loaded.config.tissues == list(TISSUES)
     assert "pooler" not in " ".join(model.state_dict())
@@ -156,7 +156,7 @@ def test_position_ids_reach_the_encoder():
     ids, mask = batch()
     places = torch.arange(9).expand(3, 9) + 2
     with torch.no_grad():
-        as_default, moved = (model(ids, mask, p).values for p in (places, places + 20))
+        as_default, moved = (model(ids, mask, p).logits for p in (places, places + 20))
         assert not torch.allclose(as_default, moved, atol=1e-4)
 
 
@@ -182,9 +182,9 @@ def test_empty_rows_and_a_missing_mask_are_no_accident():
     with torch.no_grad():
         empty = model(torch.tensor([[0, 1]]), torch.ones(1, 2, dtype=torch.long))
         assert torch.equal(empty.pooled, torch.zeros(1, 16))
-        assert torch.isfinite(empty.values).all()
+        assert torch.isfinite(empty.logits).all()
         ids, mask = batch(pads=4)
-        assert torch.equal(model(ids).values, model(ids, mask).values)
+        assert torch.equal(model(ids).logits, model(ids, mask).logits)
 
 
 def test_dropout_of_the_encoder_is_its_own():
@@ -264,6 +264,6 @@ def test_a_gpu_gives_what_the_cpu_gives():
     ids, mask = batch(pads=3)
     distance = -torch.arange(ids.shape[1]).flip(0).expand_as(ids)
     with torch.no_grad():
-        expected = model(ids, mask, distance_bp=distance).values
-        found = model.cuda()(ids.cuda(), mask.cuda(), distance_bp=distance.cuda()).values
+        expected = model(ids, mask, distance_bp=distance).logits
+        found = model.cuda()(ids.cuda(), mask.cuda(), distance_bp=distance.cuda()).logits
     assert np.allclose(found.cpu(), expected, atol=1e-4)

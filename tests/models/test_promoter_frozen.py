@@ -62,7 +62,7 @@ def test_our_masked_language_model_serves_by_its_mean(tmp_path: Path) -> None:
         assert torch.allclose(net.embed(CODES), torch.stack(means), atol=1e-5)
     net.save_pretrained(tmp_path / "net")  # needs the checkpoint no longer
     with torch.no_grad():
-        assert torch.allclose(load_promoter_net(tmp_path / "net")(CODES).values, net(CODES).values)
+        assert torch.allclose(load_promoter_net(tmp_path / "net")(CODES).logits, net(CODES).logits)
 
 
 def write_published(folder: Path, change=None) -> BertModel:
@@ -172,20 +172,20 @@ def test_enformer_s_features_are_frozen_and_weighed(enformer: None, tmp_path: Pa
     assert not net.backbone.trunk.training
     codes = stack_codes(random_rows([250, 250, 131]))
     out = net(codes)
-    out.values.sum().backward()
+    out.logits.sum().backward()
     learning = {name for name, p in net.named_parameters() if p.grad is not None}
     assert learning == {
         *("backbone.weigh.weight", "backbone.weigh.bias"),
         *("heads.a.weight", "heads.a.bias"),
     }
-    assert torch.equal(net(codes).values, out.values)  # no dropout in the trunk
+    assert torch.equal(net(codes).logits, out.logits)  # no dropout in the trunk
     bins = net.backbone.bins(codes[:2])
     assert bins.shape == (2, 2, 8)
     weights = net.backbone.weigh(bins).softmax(1)
     assert torch.allclose(out.embedding[:2], (weights * bins).sum(1), atol=1e-6)
     assert torch.allclose(net.embed(codes[2:, :131]), out.embedding[2:], atol=1e-6)
     net.save_pretrained(tmp_path)
-    assert torch.allclose(load_promoter_net(tmp_path)(codes).values, out.values)
+    assert torch.allclose(load_promoter_net(tmp_path)(codes).logits, out.logits)
 
 
 def test_enformer_s_tracks_of_the_construct(enformer: None) -> None:

@@ -20,10 +20,10 @@ from genomelm_utils.models.promoter_sizes import sizes_of
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "promoter_backbones.json").read_text())
 PLACE = np.arange(250)
 CODES = torch.tensor(np.stack([(PLACE**2 + 3 * PLACE + 7 * j) % 4 for j in range(2)]))
-#: LegNet with these weights magnifies rounding: weights changed by half a unit in the last place,
-#: or float64, move the output by 1e-3 to 7e-3 of abs_mean, so the file's float32 numbers cannot
-#: be met to 5e-4. Another constant of the batch norm is several times as far away (below).
-TOLERANCE = {"LegNet": 7e-3}
+#: LegNet with these weights magnifies rounding: half a unit in the last place of a float32 weight
+#: moves its output by up to 4.5e-3 of abs_mean (below), so the file's float32 numbers cannot be met
+#: to 5e-4. It is compared in float64, whose distance, 4.0e-3, is the same on every machine.
+TOLERANCE = {"LegNet": 5e-3}
 CHUNK = 4096
 
 
@@ -73,32 +73,29 @@ def distance(name: str, output: torch.Tensor) -> float:
 @pytest.mark.parametrize("name", GOLDEN["backbones"])
 def test_output_is_the_references_own(name: str) -> None:
     expected = GOLDEN["backbones"][name]
+    backbone = filled(name)
     with torch.no_grad():
-        output = filled(name)(CODES)
+        output = (backbone.double() if name in TOLERANCE else backbone)(CODES)
     assert list(output.shape) == expected["output_shape"]
     limit = TOLERANCE.get(name, 5e-4)
     assert distance(name, output) < limit
     assert float(output.abs().mean()) == pytest.approx(expected["abs_mean"], rel=limit)
 
 
-def test_legnet_s_tolerance_is_rounding_and_still_tells_pairs_apart() -> None:
-    """Where the tolerance comes from; a slip in the pair tensor is a hundred times larger."""
-    network = filled("LegNet")
+@pytest.mark.parametrize("slip", ["weight", "bias"])
+def test_legnet_s_tolerance_still_tells_pairs_apart(slip: str) -> None:
+    """A slip in the pair tensor is a hundred times larger."""
+    changed = filled("LegNet").double()
     with torch.no_grad():
-        single, double = network(CODES), network.double()(CODES)
-        rounding = float((single - double).abs().max()) / GOLDEN["backbones"]["LegNet"]["abs_mean"]
-        assert 5e-4 < rounding < TOLERANCE["LegNet"] * 2
-        for slip in ("weight", "bias"):
-            changed = filled("LegNet")
-            for module in changed.modules():
-                if isinstance(module, Pairs):
-                    getattr(module, slip).fill_(float(slip == "weight"))
-            assert distance("LegNet", changed(CODES)) > 1
+        for module in changed.modules():
+            if isinstance(module, Pairs):
+                getattr(module, slip).fill_(float(slip == "weight"))
+        assert distance("LegNet", changed(CODES)) > 1
 
 
 @pytest.mark.parametrize("eps", [1e-6, 1e-4, 1e-3])
 def test_legnet_s_batch_norm_has_torch_s_own_constant(eps: float) -> None:
-    network = filled("LegNet")
+    network = filled("LegNet").double()
     for module in network.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             assert module.eps == 1e-5
@@ -109,12 +106,15 @@ def test_legnet_s_batch_norm_has_torch_s_own_constant(eps: float) -> None:
 
 def test_legnet_s_distance_is_that_of_the_last_place() -> None:
     """Half a unit in the last place of every weight moves the output as far as the file is away."""
-    network = filled("LegNet")
-    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        before = network(CODES)
-        for tensor in network.parameters():
-            tensor *= 1 + (torch.rand(tensor.shape, generator=generator) - 0.5) * 1.2e-7
-        moved = float((network(CODES) - before).abs().max())
+        before = filled("LegNet").double()(CODES)
+        moved = []
+        for seed in range(4):
+            network = filled("LegNet").double()
+            generator = torch.Generator().manual_seed(seed)
+            for tensor in network.parameters():
+                share = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
+                tensor *= 1 + (share - 0.5) * 1.2e-7
+            moved.append(float((network(CODES) - before).abs().max()))
     unit = GOLDEN["backbones"]["LegNet"]["abs_mean"]
-    assert distance("LegNet", before) < 3 * moved / unit < 3 * TOLERANCE["LegNet"]
+    assert distance("LegNet", before) < max(moved) / unit < TOLERANCE["LegNet"]

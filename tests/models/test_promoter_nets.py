@@ -8,6 +8,7 @@ import promoter_toys as toys
 import pytest
 import torch
 from torch import nn
+from torch.utils._pytree import tree_flatten
 
 from genomelm_utils.models.promoter_blocks import stack_codes
 from genomelm_utils.models.promoter_legnet import SqueezeExcite, pair_rank
@@ -205,9 +206,11 @@ def test_saved_and_loaded_is_the_same(name: str, tmp_path: Path) -> None:
     with torch.no_grad():
         for task, n_outputs in (("a", 2), ("b", 1)):
             expected, found = net(codes, task=task), loaded(codes, task=task)
-            assert torch.allclose(expected.values, found.values, atol=1e-6)
-            assert found.values.shape == (2, n_outputs)
+            assert torch.allclose(expected.logits, found.logits, atol=1e-6)
+            assert found.logits.shape == (2, n_outputs)
             assert found.embedding.shape == (2, net.backbone.width)
+            # what torch.compile and DDP do with outputs; a field named `values` hid the dict's own
+            assert tree_flatten(found)[0][0] is found.logits
     assert not loaded.training
     assert loaded.outputs("a") == ["x", "y"]
 
@@ -216,7 +219,7 @@ def test_saved_and_loaded_is_the_same(name: str, tmp_path: Path) -> None:
 def test_every_weight_learns(name: str) -> None:
     net = toys.small_net(name).train()
     codes = stack_codes(toys.random_rows([toys.length_of(name)] * 3))
-    net(codes).values.square().sum().backward()
+    net(codes).logits.square().sum().backward()
     assert [n for n, p in net.named_parameters() if p.grad is None] == []
 
 
@@ -233,7 +236,7 @@ def test_new_heads_on_a_pretrained_backbone(tmp_path: Path) -> None:
             assert torch.equal(loaded.backbone.state_dict()[name], tensor)
     assert torch.equal(first.heads["c"].weight, again.heads["c"].weight)
     codes = stack_codes(toys.random_rows([50]))
-    assert other(codes).values.shape == (1, 3)
+    assert other(codes).logits.shape == (1, 3)
     assert other.config.head == "mlp"
 
 
@@ -249,7 +252,7 @@ def test_the_same_seed_gives_the_same_network() -> None:
 def test_outputs_of_a_head_have_weights_of_their_own(head: str) -> None:
     net = toys.small_net("LegNet", head=head)
     codes = stack_codes(toys.random_rows([60, 60]))
-    net(codes).values[:, 0].sum().backward()
+    net(codes).logits[:, 0].sum().backward()
     output = net.heads["a"] if head == "linear" else net.heads["a"].output
     gradient = output.weight.grad.flatten(1).abs().sum(1)
     assert gradient[0] > 0

@@ -27,9 +27,9 @@ def test_company_and_padding_change_nothing(name: str) -> None:
     together = stack_codes(rows)
     wider = functional.pad(together, (0, 150), value=PAD_CODE)
     with torch.no_grad():
-        expected = torch.cat([net(stack_codes([row])).values for row in rows])
+        expected = torch.cat([net(stack_codes([row])).logits for row in rows])
         for codes in (together, wider):
-            assert torch.allclose(net(codes).values, expected, atol=1e-5, rtol=1e-5)
+            assert torch.allclose(net(codes).logits, expected, atol=1e-5, rtol=1e-5)
     assert expected.std(0).max() > 1e-3  # not all the same anyway
 
 
@@ -52,8 +52,8 @@ def test_reference_padding_counts_like_bases(name: str) -> None:
 def test_padding_makes_no_difference_where_there_is_none(padding: str) -> None:
     codes = stack_codes(toys.random_rows([70, 70]))
     with torch.no_grad():
-        expected = toys.small_net("MTLucifer")(codes).values
-        assert torch.equal(toys.small_net("MTLucifer", padding=padding)(codes).values, expected)
+        expected = toys.small_net("MTLucifer")(codes).logits
+        assert torch.equal(toys.small_net("MTLucifer", padding=padding)(codes).logits, expected)
 
 
 def test_group_norm_counts_own_places_only() -> None:
@@ -105,8 +105,8 @@ def test_ambiguous_policies_differ_only_where_a_base_is_ambiguous() -> None:
     nets = [toys.small_net("LegNet", ambiguous=policy) for policy in ("zeros", "shares")]
     plain, unsure = stack_codes(["ACGTACGTAC"]), stack_codes(["ACGTRCGTAC"])
     with torch.no_grad():
-        assert torch.equal(*(net(plain).values for net in nets))
-        assert not torch.equal(*(net(unsure).values for net in nets))
+        assert torch.equal(*(net(plain).logits for net in nets))
+        assert not torch.equal(*(net(unsure).logits for net in nets))
 
 
 def test_lengths_are_found() -> None:
@@ -143,4 +143,4 @@ def test_malinois_reads_the_flanks() -> None:
     codes = stack_codes(toys.random_rows([100]))
     nets = [toys.small_net("Malinois", flanks=f) for f in ("corrected", "reference")]
     with torch.no_grad():
-        assert not torch.allclose(*(net(codes).values for net in nets))
+        assert not torch.allclose(*(net(codes).logits for net in nets))

@@ -32,6 +32,14 @@ def test_noise_is_what_was_asked_for(rng):
     np.testing.assert_allclose(weights[:8], again.effects_MC[:, 0], atol=1e-4)
 
 
+def test_replicates_have_noise_of_their_own(rng):
+    made = simulate_activity(rng, n=20_000, cells=("K562",), signal_share=0.8)
+    first, second = made.replicates_RSC[..., 0]
+    np.testing.assert_allclose((first + second) / 2, made.activity_SC[:, 0], atol=1e-5)
+    # variances: signal 0.8, noise of the mean 0.2, of each replicate 0.4
+    assert np.corrcoef(first, second)[0, 1] == pytest.approx(0.8 / 1.2, abs=0.015)
+
+
 def test_same_seed_same_promoters():
     one, two = (simulate_activity(np.random.default_rng(1), n=5, cells=("K562",)) for _ in range(2))
     np.testing.assert_array_equal(one.codes_SL, two.codes_SL)
