@@ -7,7 +7,7 @@
 #   make clean          removes .venv, caches, and the demo profile's runs and report
 PYTHON  ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV    ?= .venv
-EXTRAS   = lab,train,baselines,interpret,dev
+EXTRAS   = lab,train,baselines,interpret,assays,dev
 PROFILE ?= demo
 BIN      = $(VENV)/bin
 WORKERS ?= 2

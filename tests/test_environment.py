@@ -16,12 +16,8 @@ from genomelm_utils import paths
 
 PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
-#: Extra that nothing here installs: packages for two published file formats.
-BY_HAND = "assays"
 REQUIREMENTS = [
-    Requirement(line)
-    for group in [PROJECT["dependencies"], *(v for k, v in OPTIONAL.items() if k != BY_HAND)]
-    for line in group
+    Requirement(line) for group in [PROJECT["dependencies"], *OPTIONAL.values()] for line in group
 ]
 ENVIRONMENTS = [
     {"python_version": v, "python_full_version": f"{v}.0", "sys_platform": "linux"}
@@ -68,13 +64,6 @@ def test_every_requirement_has_one_exact_version_inside_its_range(environment):
         assert pinned[name] in requirement.specifier, (
             f"constraints.txt has {name} {pinned[name]}, outside {requirement.specifier}"
         )
-
-
-def test_what_is_installed_by_hand_is_not_pinned():
-    names = {Requirement(line).name for line in OPTIONAL[BY_HAND]}
-    assert names == {"h5py", "openpyxl"}
-    assert not names & set(pins(ENVIRONMENTS[0])), f"pinned by now: take {BY_HAND} in with the rest"
-    assert BY_HAND not in (paths.ROOT / "Makefile").read_text()
 
 
 def test_constraints_have_no_local_versions_and_no_addresses():

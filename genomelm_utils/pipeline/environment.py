@@ -81,7 +81,7 @@ def check_rgadem() -> dict[str, str]:
 
 def check_modisco() -> dict[str, str]:
     """Whether modisco-lite is there, for patterns of attributions in stage 12; optional."""
-    from genomelm_utils.interpretation.modisco import INSTALL, is_installed
+    from genomelm_utils.motifs.modisco import INSTALL, is_installed
 
     if not is_installed():
         return row("modisco-lite (patterns of attributions)", None, "no", INSTALL)

@@ -279,14 +279,20 @@ def test_sure(tmp_path):
     np.testing.assert_allclose(count_bin(means.labels_ST[:, 0]), data.labels_ST[:, 0])
 
 
-def test_sharpr(tmp_path):
+@pytest.mark.parametrize("suffix", ["npz", "hdf5"])
+def test_sharpr(tmp_path, suffix):
     rng = np.random.default_rng(0)
     paths = {}
     for part, n in (("train", 6), ("valid", 2), ("test", 2)):
         codes = rng.integers(0, 4, (n, 145))
-        paths[part] = tmp_path / f"{part}.npz"
+        paths[part] = tmp_path / f"{part}.{suffix}"
         arrays = {"X/sequence": np.eye(4)[codes], "Y/output": rng.random((n, 12))}
-        np.savez(paths[part], **arrays)
+        if suffix == "npz":
+            np.savez(paths[part], **arrays)
+        else:
+            with pytest.importorskip("h5py").File(paths[part], "w") as file:
+                for name, array in arrays.items():
+                    file[name] = array
     data = assay_mpra.read_sharpr(paths)
     assert data.codes[-1].tolist() == codes[-1].tolist()
     assert data.spec.outputs.index("K562_SV40P_rep2") == 4
@@ -304,6 +310,33 @@ def test_files_that_need_another_package_name_it(tmp_path, monkeypatch):
         assay_mpra.read_sharpr(paths)
     with pytest.raises(ImportError, match=r"a.xlsx: reading a workbook needs openpyxl, .*assays"):
         assay_mpra.read_lenti("a.xlsx", {"K562": "K562"})
+
+
+def test_lenti_workbook(tmp_path):
+    """A title above the names, as in the published supplement; names of columns by their start."""
+    pytest.importorskip("openpyxl")
+    rng = np.random.default_rng(0)
+    inner = ["".join(row) for row in rng.choice(list("ACGT"), (3, 200))]
+    sheet = pd.DataFrame({
+        "name": list("abc"),
+        "230nt sequence (15nt 5' adaptor - 200nt element - 15nt 3' adaptor)":
+            ["A" * 15 + one + "C" * 15 for one in inner],
+        "chr.hg38": ["chr1", "chr2", None],
+        "mean": [0.5, 1.5, -1.0],
+    })  # fmt: skip
+    path = tmp_path / "supplement.xlsx"
+    with pd.ExcelWriter(path) as book:
+        for cell in ("HepG2", "K562"):
+            sheet.to_excel(book, sheet_name=f"{cell}_summary", startrow=1, index=False)
+            book.sheets[f"{cell}_summary"]["A1"] = "Table S3. Activity of every element"
+    sheet_of = {cell: f"{cell}_summary" for cell in ("HepG2", "K562")}
+    data = assay_mpra.lenti_set(assay_mpra.read_lenti(path, sheet_of))
+    assert [decode(one) for one in data.codes] == inner
+    assert data.labels_ST[:, :2].tolist() == [[0.5, 0.5], [1.5, 1.5], [-1.0, -1.0]]
+    assert np.isnan(data.labels_ST[:, 2]).all()
+    assert data.part_S[:2].tolist() == ["train", "test"]
+    with pytest.raises(ValueError, match="expected '230nt sequence"):
+        assay_mpra.read_lenti(path, sheet_of, header=0)
 
 
 def test_lenti_pairs_stay_together():

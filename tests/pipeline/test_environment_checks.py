@@ -9,8 +9,7 @@ import torch
 from packaging.requirements import Requirement
 
 from genomelm_utils import paths
-from genomelm_utils.interpretation import modisco
-from genomelm_utils.motifs import rgadem
+from genomelm_utils.motifs import modisco, rgadem
 from genomelm_utils.pipeline import environment
 from genomelm_utils.pipeline.environment import (
     PACKAGES,
@@ -107,7 +106,7 @@ def test_modisco_is_optional(monkeypatch, there):
     monkeypatch.setattr(environment.importlib.metadata, "version", lambda name: "2.2.1")
     line = check_modisco()
     assert line["check"].startswith("modisco-lite")
-    found = ("[OK]", "2.2.1", "") if there else ("[--]", "no", "pip install modisco-lite")
+    found = ("[OK]", "2.2.1", "") if there else ("[--]", "no", modisco.INSTALL)
     assert (line["status"], line["found"], line["fix"]) == found
 
 
