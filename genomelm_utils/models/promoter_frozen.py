@@ -3,6 +3,7 @@
 Shapes: B sequences, L bases, M motifs, T tokens, P bins, D width.
 """
 
+import json
 import logging
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from transformers import BertConfig, BertModel
 from genomelm_utils.models.motif_scan import MotifScanner
 from genomelm_utils.models.presets import k_of_vocab
 from genomelm_utils.models.promoter_blocks import Lengths, place_mask
+from genomelm_utils.models.weights_files import WEIGHTS, read_weights, weights_file
 from genomelm_utils.sequences.alphabet import CODE_N, N_BASES
 from genomelm_utils.tokenizers.kmer import CLS, N_SPECIAL, PAD, SEP, UNK, VOCAB_ORDER
 
@@ -25,9 +27,17 @@ POOLINGS = ("pooler", "mean")
 #: Width of Enformer's embeddings. Source: Avsec et al. 2021, Nat. Methods 18:1196 (2 x 1536).
 ENFORMER_WIDTH = 3072
 ENFORMER_HINT = (
-    "Enformer's features need the package enformer-pytorch, which is not installed: "
-    "pip install enformer-pytorch"
+    "Enformer's features need the package enformer-pytorch, which is not installed: pip install "
+    "einops polars discrete-key-value-bottleneck-pytorch && pip install --no-deps enformer-pytorch "
+    "(by itself it would bring transformers back to 4.56.2)"
 )
+#: The class registers each part twice, by itself and in `_trunk`; a file may hold either name.
+_ENFORMER_PARTS = {
+    "stem.": "_trunk.1.",
+    "conv_tower.": "_trunk.2.",
+    "transformer.": "_trunk.4.",
+    "final_pointwise.": "_trunk.6.",
+}
 
 
 class MotifFCN(nn.Module):
@@ -155,6 +165,8 @@ class EnformerFeatures(nn.Module):
     def __init__(self, sizes: dict[str, Any]) -> None:
         super().__init__()
         self.trunk = import_enformer().from_hparams(**sizes["enformer"])
+        for part in _ENFORMER_PARTS:  # kept in `_trunk`; saving refuses tensors with two names
+            self.trunk._modules.pop(part.removesuffix("."), None)
         self.trunk.requires_grad_(False)
         self.width = 2 * sizes["enformer"]["dim"]
         self.weigh = nn.Linear(self.width, 1)
@@ -196,6 +208,26 @@ class EnformerFeatures(nn.Module):
 
     def _pool(self, bins_BPD: torch.Tensor) -> torch.Tensor:
         return (self.weigh(bins_BPD).softmax(1) * bins_BPD).sum(1)
+
+
+def read_enformer(folder: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """(fields of config.json, weights by the names that `EnformerFeatures.trunk` has) of a folder.
+
+    Read here, as enformer-pytorch's own loader does not work with transformers 5.
+    Raises: FileNotFoundError without config.json or weights; ValueError for an unreadable file.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{folder / 'config.json'} does not exist; expected the folder of an Enformer: "
+            f"config.json and {' or '.join(WEIGHTS)}"
+        )
+    fields = json.loads((folder / "config.json").read_text())
+    weights = {}
+    for name, value in read_weights(weights_file(folder)).items():
+        part = next((part for part in _ENFORMER_PARTS if name.startswith(part)), "")
+        weights[_ENFORMER_PARTS.get(part, "") + name.removeprefix(part)] = value
+    return fields, weights
 
 
 def import_enformer() -> type:

@@ -274,8 +274,9 @@ def build_promoter_net(
     elif name == "DNABERTRandomInit":
         known["bert"] = bert_config(known.pop("preset")).to_dict()
     elif name == "Enformer":
-        donor = promoter_frozen.import_enformer().from_pretrained(checkpoint, target_length=-1)
-        known["enformer"] = promoter_sizes.enformer_sizes(donor.config)
+        promoter_frozen.import_enformer()
+        fields, donor = promoter_frozen.read_enformer(checkpoint)
+        known["enformer"] = promoter_sizes.enformer_sizes(fields)
     config = PromoterConfig(
         backbone=name,
         sizes=known,
@@ -291,20 +292,21 @@ def build_promoter_net(
     if matrices is not None:
         model.backbone.scanner.set_motifs(matrices, known["p_value"])
     elif name == "DNABERT":
-        fill(model.backbone.bert, donor)
-    elif donor is not None:
-        model.backbone.trunk.load_state_dict(donor.state_dict())
+        fill(model.backbone.bert, donor.state_dict())
+    elif name == "Enformer":
+        fill(model.backbone.trunk, donor)
     return model
 
 
-def fill(target: nn.Module, donor: nn.Module) -> None:
-    """All weights of `target` from `donor`, which may have a pooler more."""
-    result = target.load_state_dict(donor.state_dict(), strict=False)
+def fill(target: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """All weights of `target` from those given, which may have a pooler more."""
+    result = target.load_state_dict(weights, strict=False)
     odd = [name for name in result.unexpected_keys if not name.startswith("pooler.")]
     if result.missing_keys or odd:
+        pooler = any(name.startswith("pooler.") for name in result.missing_keys)
         raise ValueError(
             f"the checkpoint does not fill the encoder: missing {result.missing_keys}, unexpected "
-            f"{odd}; pooling 'pooler' needs a checkpoint with a pooler"
+            f"{odd}" + "; pooling 'pooler' needs a checkpoint with a pooler" * pooler
         )
 
 

@@ -107,6 +107,8 @@ def sizes_of(name: str, changes: dict[str, Any]) -> dict[str, Any]:
     return sizes | changes
 
 
-def enformer_sizes(config: Any) -> dict[str, Any]:
-    """The fields of an Enformer configuration that say how to build it again."""
-    return {name: getattr(config, name) for name in _ENFORMER} | {"target_length": -1}
+def enformer_sizes(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an Enformer's config.json that say how to build it again, else as published."""
+    return {name: fields.get(name, usual) for name, usual in _ENFORMER.items()} | {
+        "target_length": -1
+    }

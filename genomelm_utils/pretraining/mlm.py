@@ -18,6 +18,7 @@ from torch import nn
 from transformers import BertConfig, BertForMaskedLM
 
 from genomelm_utils.models.presets import build_masked_lm, k_of_vocab
+from genomelm_utils.models.weights_files import read_weights, weights_file
 from genomelm_utils.pretraining.bits import (
     Corpus,
     FrozenBatch,
@@ -322,7 +323,7 @@ def load_masked_lm(folder: Path) -> BertForMaskedLM:
     k_of_vocab(config.vocab_size)
     with torch.random.fork_rng(devices=[]):
         model = BertForMaskedLM(config)
-    weights = _read_weights(folder)
+    weights = read_weights(weights_file(folder))
     unused = sorted(name for name in weights if name.startswith(_UNUSED_PREFIXES))
     if unused:
         logger.info("%s: not needed here: %s", folder, ", ".join(unused))
@@ -335,16 +336,6 @@ def load_masked_lm(folder: Path) -> BertForMaskedLM:
     _check_weights(folder, weights, model.state_dict())
     model.load_state_dict(weights)
     return model.eval()
-
-
-def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    if (folder / "model.safetensors").is_file():
-        from safetensors.torch import load_file
-
-        return load_file(folder / "model.safetensors")
-    if (folder / "pytorch_model.bin").is_file():
-        return torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
-    raise FileNotFoundError(f"{folder} has neither model.safetensors nor pytorch_model.bin")
 
 
 def _check_weights(

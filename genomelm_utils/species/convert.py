@@ -23,7 +23,8 @@ def convert(given: argparse.Namespace) -> list[str]:
     Raises: ValueError for a folder that is there, a vocabulary that is not the tokenizer's, weights
     left over; as `models.alibi_loading.load_alibi` and `tokenizers.bpe.load_bpe`.
     """
-    from genomelm_utils.models.alibi_loading import load_alibi, read_weights, weights_file
+    from genomelm_utils.models.alibi_loading import load_alibi
+    from genomelm_utils.models.weights_files import read_weights, weights_file
     from genomelm_utils.tasks.embedding_models import load_encoder
     from genomelm_utils.tokenizers.bpe import load_bpe
     from genomelm_utils.training.checkpoint import hide_bars, write_folder

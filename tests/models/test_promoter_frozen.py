@@ -1,6 +1,8 @@
 """Networks around other models: k-mer ids and checkpoints of DNABERT, Enformer's features."""
 
+import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -137,12 +139,6 @@ class FakeEnformer(nn.Module):
     def from_hparams(cls, **sizes: object) -> "FakeEnformer":
         return cls(**sizes)
 
-    @classmethod
-    def from_pretrained(cls, folder: str, target_length: int) -> "FakeEnformer":
-        torch.manual_seed(5)
-        assert target_length == -1
-        return cls(4, {"human": 5313, "mouse": 1643}, depth=1, heads=1, target_length=-1)
-
     def forward(self, letters: torch.Tensor, return_only_embeddings: bool = False):
         assert letters.dtype == torch.long
         assert letters.min() >= 0
@@ -157,17 +153,29 @@ class FakeEnformer(nn.Module):
         return {name: head(bins) for name, head in self.tracks.items()}
 
 
+def write_enformer(folder: Path, model: nn.Module, **fields: object) -> Path:
+    """A folder as enformer-pytorch's models are published in."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(fields))
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    return folder
+
+
 @pytest.fixture
-def enformer(monkeypatch: pytest.MonkeyPatch) -> None:
+def enformer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of a stand-in."""
     module = ModuleType("enformer_pytorch")
     module.Enformer = FakeEnformer
     monkeypatch.setitem(sys.modules, "enformer_pytorch", module)
+    torch.manual_seed(5)
+    fields = {"dim": 4, "output_heads": {"human": 5313, "mouse": 1643}, "depth": 1, "heads": 1}
+    return write_enformer(tmp_path / "enformer", FakeEnformer(**fields), **fields)
 
 
-def test_enformer_s_features_are_frozen_and_weighed(enformer: None, tmp_path: Path) -> None:
-    net = build_promoter_net("Enformer", HEADS, checkpoint="anywhere")
-    donor = FakeEnformer.from_pretrained("anywhere", -1)
-    assert torch.equal(net.backbone.trunk.letters.weight, donor.letters.weight)
+def test_enformer_s_features_are_frozen_and_weighed(enformer: Path, tmp_path: Path) -> None:
+    net = build_promoter_net("Enformer", HEADS, checkpoint=enformer)
+    donor = torch.load(enformer / "pytorch_model.bin")
+    assert torch.equal(net.backbone.trunk.letters.weight, donor["letters.weight"])
     net.train()
     assert not net.backbone.trunk.training
     codes = stack_codes(random_rows([250, 250, 131]))
@@ -184,12 +192,41 @@ def test_enformer_s_features_are_frozen_and_weighed(enformer: None, tmp_path: Pa
     weights = net.backbone.weigh(bins).softmax(1)
     assert torch.allclose(out.embedding[:2], (weights * bins).sum(1), atol=1e-6)
     assert torch.allclose(net.embed(codes[2:, :131]), out.embedding[2:], atol=1e-6)
-    net.save_pretrained(tmp_path)
-    assert torch.allclose(load_promoter_net(tmp_path)(codes).logits, out.logits)
+    net.save_pretrained(tmp_path / "net")
+    assert torch.allclose(load_promoter_net(tmp_path / "net")(codes).logits, out.logits)
+    with pytest.raises(FileNotFoundError, match="expected the folder of an Enformer"):
+        build_promoter_net("Enformer", HEADS, checkpoint=tmp_path)
 
 
-def test_enformer_s_tracks_of_the_construct(enformer: None) -> None:
-    net = build_promoter_net("Enformer", HEADS, checkpoint="anywhere").backbone
+@pytest.mark.skipif(
+    find_spec("enformer_pytorch") is None,
+    reason="enformer-pytorch is not installed (see ENFORMER_HINT)",
+)
+@pytest.mark.parametrize("half", ["_trunk.", "stem."])
+def test_the_real_enformer_is_read_and_saved(half: str, tmp_path: Path) -> None:
+    """Its class registers every part twice; a published file may hold one name of the two."""
+    real = pytest.importorskip("enformer_pytorch").Enformer
+    fields = {"dim": 384, "depth": 1, "heads": 4, "output_heads": {"human": 7, "mouse": 3}}
+    donor = real.from_hparams(**fields, target_length=-1).eval()
+    folder = write_enformer(tmp_path / "enformer", donor, **fields)
+    other = "stem." if half == "_trunk." else "_trunk.1."
+    weights = {k: v for k, v in donor.state_dict().items() if not k.startswith(other)}
+    torch.save(weights, folder / "pytorch_model.bin")
+    net = build_promoter_net("Enformer", HEADS, checkpoint=folder).eval()
+    codes = stack_codes(random_rows([250, 1177]))
+    with torch.no_grad():
+        letters = codes[1:].long().clamp(max=4)  # N for whatever is not definite
+        bins = donor(letters, return_only_embeddings=True)
+        assert bins.shape == (1, 10, 768)
+        assert torch.allclose(net.backbone.bins(codes[1:]), bins)
+        out = net(codes)
+        assert torch.allclose(out.logits[:1], net(codes[:1, :250]).logits, atol=1e-6)
+        net.save_pretrained(tmp_path / "net")
+        assert torch.allclose(load_promoter_net(tmp_path / "net")(codes).logits, out.logits)
+
+
+def test_enformer_s_tracks_of_the_construct(enformer: Path) -> None:
+    net = build_promoter_net("Enformer", HEADS, checkpoint=enformer).backbone
     codes = stack_codes(random_rows([1177]))
     assert net.bins(codes).shape == (1, 10, 8)
     assert net.tracks(codes).shape == (1, 69_560)
@@ -198,5 +235,5 @@ def test_enformer_s_tracks_of_the_construct(enformer: None) -> None:
 
 def test_without_enformer_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "enformer_pytorch", None)
-    with pytest.raises(ImportError, match="pip install enformer-pytorch"):
+    with pytest.raises(ImportError, match="pip install --no-deps enformer-pytorch"):
         build_promoter_net("Enformer", HEADS, checkpoint="anywhere")
