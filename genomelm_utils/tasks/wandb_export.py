@@ -3,7 +3,11 @@
 Nothing here is needed to run a sweep: results lie in its folder, with TensorBoard files.
 """
 
+import os
 from typing import Any
+
+#: Values of WANDB_MODE that need no login: runs are kept in a folder, `wandb sync` sends them later.
+OFFLINE = ("offline", "dryrun", "disabled")
 
 
 class WandbExport:
@@ -11,7 +15,8 @@ class WandbExport:
 
     project, entity, group: where runs appear.
 
-    Raises: ValueError when the package wandb is not installed, or nobody is logged in.
+    Raises: ValueError when the package wandb is not installed, or nobody is logged in
+        (runs kept offline need no login).
     """
 
     def __init__(self, project: str, entity: str | None = None, group: str | None = None) -> None:
@@ -49,6 +54,10 @@ def open_wandb() -> Any:
             "the package wandb is not installed: `pip install wandb`, or leave the option out "
             "(results and TensorBoard files lie in the output folder anyway)"
         ) from error
-    if not wandb.api.api_key:
-        raise ValueError("nobody is logged in to wandb: run `wandb login`, or leave the option out")
+    offline = os.environ.get("WANDB_MODE") in OFFLINE
+    if not offline and not wandb.api.api_key:
+        raise ValueError(
+            "nobody is logged in to wandb: run `wandb login`, set WANDB_MODE=offline, or leave the "
+            "option out"
+        )
     return wandb

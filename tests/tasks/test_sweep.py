@@ -290,9 +290,12 @@ def test_runs_are_sent_when_asked_and_logged_in(tmp_path, monkeypatch):
 
 
 def test_clear_words_without_wandb_or_login(monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ValueError, match="wandb is not installed"):
         WandbExport("p")
     monkeypatch.setitem(sys.modules, "wandb", FakeWandb(None))
     with pytest.raises(ValueError, match="wandb login"):
         WandbExport("p")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert WandbExport("p").place["project"] == "p"
