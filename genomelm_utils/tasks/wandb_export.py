@@ -6,7 +6,7 @@ Nothing here is needed to run a sweep: results lie in its folder, with TensorBoa
 import os
 from typing import Any
 
-#: Values of WANDB_MODE that need no login: runs are kept in a folder, `wandb sync` sends them later.
+#: Values of WANDB_MODE that need no login; `wandb sync` sends kept runs later.
 OFFLINE = ("offline", "dryrun", "disabled")
 
 
