@@ -166,7 +166,8 @@ PRETRAINING = {name for name in RUNS if name.startswith("04")}
 #: Tables with a header alone: nothing is dropped from a simulated set, one draw has no pair.
 MAY_BE_EMPTY = {"dropped", "defects", "overlaps", "paired", "skipped", "fewshot_skipped"}
 MAY_BE_EMPTY |= {"skipped_genes", "pretraining_sets", "motifs", "words", "variants_left_out"}
-MAY_BE_EMPTY |= {"sites", "matches"}  # of stage 11, should its few sequences give no motif
+# of stages 11 and 12, should their few sequences give no motif
+MAY_BE_EMPTY |= {"sites", "matches", "patterns"}
 
 
 @dataclass(frozen=True)
