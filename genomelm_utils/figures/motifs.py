@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from genomelm_utils.figures.style import OKABE_ITO
+from genomelm_utils.figures.style import DOUBLE_MM, OKABE_ITO, new_figure
 from genomelm_utils.motifs.compare import align_pair
 from genomelm_utils.motifs.motif import Motif
 
@@ -50,6 +51,14 @@ def plot_logo(probabilities_W4: np.ndarray, ax: Axes, title: str = "") -> Axes:
     ax.set_xlim(0.4, len(heights) + 0.6)
     ax.set_xticks(range(1, len(heights) + 1, 1 + len(heights) // 10))
     return ax
+
+
+def grid_for_logos(n: int, row_mm: float = 32) -> tuple[Figure, np.ndarray]:
+    """A figure with a place for each of n logos, two in a row; one alone has half the width."""
+    n_columns = min(n, 2)
+    n_rows = -(-n // n_columns)
+    width_mm = DOUBLE_MM * n_columns / 2
+    return new_figure(n_rows, n_columns, width_mm=width_mm, height_mm=row_mm * n_rows)
 
 
 def plot_logos(motifs: Sequence[Motif], axes: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from genomelm_utils.figures import motifs as figures
-from genomelm_utils.figures.style import new_figure
+from genomelm_utils.figures.style import DOUBLE_MM, new_figure
 from genomelm_utils.motifs.motif import SITE_COLUMNS, Motif
 
 
@@ -125,3 +125,12 @@ def test_sentence_on_places():
         "In the middle 20% of their sequences lie 50% of those of m."
     )
     assert figures.describe_site_places(sites.iloc[:0], np.array([100])) == "No sites to place."
+
+
+@pytest.mark.parametrize(
+    ("n", "shape", "share"), [(1, (1, 1), 0.5), (2, (1, 2), 1), (5, (3, 2), 1)]
+)
+def test_one_logo_has_half_the_width(n, shape, share):
+    fig, axes = figures.grid_for_logos(n)
+    assert axes.shape == shape
+    assert fig.get_figwidth() == pytest.approx(DOUBLE_MM * share / 25.4)
