@@ -31,7 +31,8 @@ from genomelm_utils.training.device import autocast, choose_device, choose_preci
 
 LENGTH_BP = 250
 HEADS = {"Fluorescence": ["JURKAT", "K562", "THP1"]}
-LEFT_OUT = ("DNABERT", "Enformer")  # need files of others; DNABERTRandomInit is DNABERT's size
+#: They need files of others; DNABERTRandomInit is of DNABERT's size.
+LEFT_OUT = ("DNABERT", *(name for name in BACKBONES if name.startswith("Enformer")))
 INSERTION_NAMES = ("LegNet", "LegNetMini")
 
 

@@ -8,11 +8,13 @@ Shapes: S rows, L bases of a row, T outputs.
 """
 
 import hashlib
+import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -261,6 +263,17 @@ def read_columns(
             f"expected {what} with the columns {_list(columns)}"
         )
     return table
+
+
+def need_package(package: str, path: str | Path, what: str) -> ModuleType:
+    """The package, which only this kind of file needs."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(
+            f"{path}: reading {what} needs {package}, which is not installed; "
+            f"pip install -e '.[assays]', or pip install {package}"
+        ) from error
 
 
 def check_mode(what: str, mode: str) -> None:

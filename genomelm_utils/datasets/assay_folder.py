@@ -5,9 +5,10 @@
     chipseq/metadata.tsv, <file accession>.bed.gz
     sharpr/train.hdf5, valid.hdf5, test.hdf5
     sure/<genome>.tsv.gz
-    lentimpra/K562.tsv, HepG2.tsv, WTC11.tsv, joint.tsv  (sheets, columns as `lenti_set` takes them)
-    starrseq/K562.bed, HepG2.bed
-    malinois/<cell>/*.tsv.gz
+    lentimpra/large_scale_positions.xlsx, large_scale_exps.xlsx, designed_sequences.xlsx,
+        designed_sequences_exps.xlsx
+    starrseq/K562.bed, HepG2.bed  (also .bed.gz)
+    malinois/<cell>/*.tsv, *.fasta  (also .gz): element quantifications and references
     hg38.fa(.gz), hg19.fa(.gz)  for what is cut from a genome (hg19: SuRE)
 
 None of it is downloaded: the sources are several, some without an open address.
@@ -17,7 +18,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from genomelm_utils.datasets import assay_chipseq, assay_mpra, assay_rnaseq, assay_sure
+from genomelm_utils.datasets import (
+    assay_chipseq,
+    assay_lenti,
+    assay_mpra,
+    assay_rnaseq,
+    assay_sure,
+)
 from genomelm_utils.datasets.activity_splits import split_set
 from genomelm_utils.datasets.activity_task import ActivitySet, Fetch
 from genomelm_utils.datasets.assay_fluorescence import CELLS, read_fluorescence
@@ -67,19 +74,19 @@ def _read(name: str, raw: Path, cache: Path, seed: int) -> list[ActivitySet]:
             for g in assay_sure.GENOMES
         ]
     if name == "lentiMPRA":
-        sheets = {c: _sheet(raw / "lentimpra" / f"{c}.tsv") for c in assay_mpra.LENTI_CELLS}
-        joint = raw / "lentimpra" / "joint.tsv"
-        return [assay_mpra.lenti_set(sheets, _sheet(joint) if joint.is_file() else None)]
+        return [assay_lenti.lenti_set(*assay_lenti.read_lenti(raw / "lentimpra"), seed=seed)]
     if name == "STARRSeq":
         cells = assay_mpra.STARR_CELLS
-        peaks = {c: assay_mpra.read_starr(_present(raw / "starrseq" / f"{c}.bed")) for c in cells}
+        files = {c: _some(raw / "starrseq", f"{c}.bed*", "peaks of STARRpeaker") for c in cells}
+        peaks = {cell: assay_mpra.read_starr(found[0]) for cell, found in files.items()}
         return [assay_mpra.starr_set(peaks, _genome(raw, cache, "hg38"))]
     cells = assay_mpra.MALINOIS_CELLS
-    paths = {c: sorted((raw / "malinois" / c).glob("*.tsv.gz")) for c in cells}
-    for cell, files in paths.items():
-        if not files:
-            raise FileNotFoundError(f"{raw / 'malinois' / cell}: no *.tsv.gz of element counts")
-    return [assay_mpra.malinois_set(assay_mpra.read_malinois(paths))]
+    folders = {c: raw / "malinois" / c for c in cells}
+    tables = {c: _some(f, "*.tsv*", "element quantifications") for c, f in folders.items()}
+    bases = {c: _some(f, "*.fasta*", "element references") for c, f in folders.items()}
+    _, _, n = name.partition("_subsampled_")  # rows measured in all cells, so many of them
+    counts = assay_mpra.read_malinois(tables, bases)
+    return [assay_mpra.malinois_set(counts, n_subsample=int(n or 0), seed=seed)]
 
 
 def _read_sorted(name: str, files: Path, seed: int) -> ActivitySet:
@@ -98,10 +105,6 @@ def _read_fragments(raw: Path, genome: str) -> pd.DataFrame:
     return assay_sure.read_sure(raw / "sure" / f"{genome}.tsv.gz")
 
 
-def _sheet(path: Path) -> pd.DataFrame:
-    return pd.read_csv(_present(path), sep="\t")
-
-
 def _genome(raw: Path, cache: Path, name: str) -> Fetch:
     """Base codes of regions of a genome, packed into `cache` on first use."""
     place = cache / name
@@ -117,3 +120,10 @@ def _present(path: Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; see the layout in `assay_folder`")
     return path
+
+
+def _some(folder: Path, pattern: str, what: str) -> list[Path]:
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise FileNotFoundError(f"{folder}: no {pattern}, expected {what}; see `assay_folder`")
+    return found

@@ -1,15 +1,13 @@
-"""Massively parallel reporter assays: Sharpr, lentiMPRA, STARR-seq, and Malinois' training data.
+"""Massively parallel reporter assays: Sharpr, STARR-seq, and Malinois' training data.
 
 Source of the rules: Reddy et al. 2023 (bioRxiv 2023.02.24.529941), code; the assays: Ernst et al.
-2016, Nat. Biotechnol. 34:1180 (Sharpr); Agarwal et al. 2025, Nature 639:411 (lentiMPRA); Lee et al.
-2020, Genome Biol. 21:298 (STARRpeaker); Gosai et al. 2024, Nature 634:1211 (Malinois).
+2016, Nat. Biotechnol. 34:1180 (Sharpr); Lee et al. 2020, Genome Biol. 21:298 (STARRpeaker); Gosai
+et al. 2024, Nature 634:1211 (Malinois). lentiMPRA is in `assay_lenti`.
 """
 
-import importlib
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -18,7 +16,6 @@ from genomelm_utils.datasets.activity_splits import (
     MALINOIS_TEST,
     MALINOIS_VALID,
     TRAIN_CHROMOSOMES,
-    first_copies,
     split_by_chromosome,
 )
 from genomelm_utils.datasets.activity_task import (
@@ -27,19 +24,18 @@ from genomelm_utils.datasets.activity_task import (
     TaskSpec,
     check_mode,
     make_set,
+    need_package,
     read_columns,
 )
-from genomelm_utils.sequences.alphabet import decode, encode, reverse_complement
+from genomelm_utils.sequences.alphabet import encode
 
-SHARPR_BP, LENTI_BP, MALINOIS_BP = 145, 200, 200
-ADAPTOR_BP = 15
+SHARPR_BP, MALINOIS_BP = 145, 200
 SHARPR_OUTPUTS = tuple(
     f"{cell}_{promoter}_{replicate}"
     for cell in ("K562", "HepG2")
     for promoter in ("minP", "SV40P")
     for replicate in ("rep1", "rep2", "avg")
 )
-LENTI_CELLS = ("K562", "HepG2", "WTC11")
 STARR_CELLS = ("K562", "HepG2")
 MALINOIS_CELLS = ("K562", "HepG2", "GM12878", "SK-N-SH", "A549")
 MISSING = -100_000  # how the released code writes a missing label
@@ -70,80 +66,6 @@ def read_sharpr(paths: Mapping[str, str | Path]) -> ActivitySet:
         length_bp=SHARPR_BP,
     )
     return make_set(spec, codes, np.concatenate(labels), part_S=parts)
-
-
-def lenti_set(
-    sheets: Mapping[str, pd.DataFrame],
-    joint: pd.DataFrame | None = None,
-    *,
-    seed: int = 97,
-    pairs: str = "corrected",
-) -> ActivitySet:
-    """lentiMPRA of three cells, missing cells masked; parts by chromosome.
-
-    sheets: cell -> columns sequence (230 bases with adaptors), chromosome ('' = none), mean, and
-    where measured both ways, 'reverse [log2(rna/dna)]', whose rows give the reverse complement too.
-    joint: sequence, chromosome and one column per cell. Rows without a chromosome are dealt 70 %
-    train, 20 % test, 10 % valid at random, both orientations of an element as one; 'reference'
-    deals every row by itself, so that the two may be parted.
-    """
-    check_mode("pairs", pairs)
-    tables = []
-    for cell, sheet in sheets.items():
-        if cell not in LENTI_CELLS:
-            raise ValueError(f"cell is {cell!r}, expected one of {', '.join(LENTI_CELLS)}")
-        forward = sheet[["sequence", "chromosome"]].assign(**{cell: sheet["mean"]})
-        tables.append(forward.assign(sequence=[_strip(s) for s in sheet["sequence"]]))
-        if "reverse [log2(rna/dna)]" in sheet:
-            turned = forward.assign(
-                sequence=[_strip(s, reverse=True) for s in sheet["sequence"]],
-                **{cell: sheet["reverse [log2(rna/dna)]"]},
-            )
-            tables.append(turned.dropna(subset=[cell]))
-    if joint is not None:
-        columns = ["sequence", "chromosome", *LENTI_CELLS]
-        tables.append(joint[columns].assign(sequence=[_strip(s) for s in joint["sequence"]]))
-    stacked = pd.concat(tables, ignore_index=True)
-    stacked["chromosome"] = stacked["chromosome"].fillna("").astype(str)
-    for cell in LENTI_CELLS:
-        stacked[cell] = stacked.get(cell, np.nan)
-    merged = stacked.groupby("sequence", sort=False).agg(
-        {"chromosome": "first", **dict.fromkeys(LENTI_CELLS, "mean")}
-    )
-    merged = merged.reset_index()
-    measured = merged[list(LENTI_CELLS)].notna().any(axis=1)
-    merged = merged[measured].reset_index(drop=True)
-    codes = [encode(text, f"lentiMPRA, row {i}") for i, text in enumerate(merged["sequence"])]
-    part_S = _lenti_parts(merged["chromosome"], codes, seed, pairs)
-    spec = TaskSpec(
-        "lentiMPRA", "regression", LENTI_CELLS, masked=True, length_bp=LENTI_BP, labels="mean"
-    )
-    skipped = {"measured in no cell": int((~measured).sum())}
-    return make_set(spec, codes, merged[list(LENTI_CELLS)], merged[["chromosome"]], part_S, skipped)
-
-
-def read_lenti(path: str | Path, sheet_of: Mapping[str, str], header: int = 1) -> dict:
-    """Cell -> its sheet of the published workbook, in the columns that `lenti_set` takes.
-
-    sheet_of: cell -> name of the sheet. header: row of the column names, 0-based.
-    Raises: ImportError without openpyxl; ValueError for a sheet without the columns.
-    """
-    _need("openpyxl", path, "a workbook")
-    found = {}
-    for cell, name in sheet_of.items():
-        sheet = pd.read_excel(path, sheet_name=name, header=header)
-        lower = {str(c).strip().lower(): c for c in sheet}
-        sequence = next((c for low, c in lower.items() if low.startswith("230nt sequence")), None)
-        chromosome = next((c for low, c in lower.items() if low.startswith("chr")), None)
-        if sequence is None or chromosome is None or "mean" not in lower:
-            raise ValueError(
-                f"{path}, sheet {name!r}: columns {list(sheet)[:12]}, expected '230nt "
-                "sequence...', 'chr...' and 'mean'"
-            )
-        found[cell] = sheet.rename(
-            columns={sequence: "sequence", chromosome: "chromosome", lower["mean"]: "mean"}
-        )
-    return found
 
 
 def starr_set(
@@ -205,11 +127,12 @@ def malinois_set(
     is the ID up to ':', so designed ones are training rows. n_subsample: that many rows measured in
     all five cells, in proportion to chromosomes. Values of `MISSING` count as not measured.
     """
-    means = []
+    means, n_without = [], 0
     for cell, tables in counts.items():
         if cell not in MALINOIS_CELLS:
             raise ValueError(f"cell is {cell!r}, expected one of {', '.join(MALINOIS_CELLS)}")
         stacked = pd.concat(tables)
+        n_without += int(stacked["sequence"].isna().sum())
         value = stacked.groupby(["ID", "sequence"], sort=False)["log2FoldChange"].mean()
         means.append(value.replace(MISSING, np.nan).rename(cell))
     joined = pd.concat(means, axis=1).reset_index()
@@ -218,7 +141,7 @@ def malinois_set(
     right = joined["sequence"].str.len() == MALINOIS_BP
     measured = joined[list(MALINOIS_CELLS)].notna()
     table = joined[right & measured.any(axis=1)].reset_index(drop=True)
-    name = "MalinoisMPRA"
+    name = "Malinois_MPRA"
     if n_subsample:
         complete = table.dropna(subset=list(MALINOIS_CELLS)).reset_index(drop=True)
         table = _subsample(complete, n_subsample, np.random.default_rng(seed))
@@ -230,6 +153,7 @@ def malinois_set(
     )
     columns = {"ID": table["ID"], "chromosome": chromosome}
     skipped = {
+        "no sequence for the element's ID": n_without,
         f"not of {MALINOIS_BP} bases": int((~right).sum()),
         "measured in no cell": int((right & ~measured.any(axis=1)).sum()),
     }
@@ -237,14 +161,31 @@ def malinois_set(
     return make_set(spec, table["sequence"].tolist(), values, columns, part_S, skipped)
 
 
-def read_malinois(paths: Mapping[str, Sequence[str | Path]]) -> dict[str, list[pd.DataFrame]]:
-    """Cell -> tables of its files, as `malinois_set` takes them."""
-    needed = ["ID", "sequence", "log2FoldChange"]
-    what = "element quantifications with sequences"
-    return {
-        cell: [read_columns(p, needed, what)[needed] for p in files]
-        for cell, files in paths.items()
-    }
+def read_malinois(
+    tables: Mapping[str, Sequence[str | Path]], references: Mapping[str, Sequence[str | Path]]
+) -> dict[str, list[pd.DataFrame]]:
+    """Cell -> tables as `malinois_set` takes them, a sequence beside every element.
+
+    tables: cell -> MPRAmodel's element quantifications (columns ID, log2FoldChange; values that are
+    not finite are not measured). references: cell -> FASTA files of its elements, whose whole
+    header is the ID. Elements without a sequence have none in the result, and are counted there.
+    """
+    import dnaio
+
+    what = "MPRAmodel's element quantifications"
+    found = {}
+    for cell, files in tables.items():
+        sequence_of = {}
+        for path in references[cell]:
+            with dnaio.open(path) as records:
+                sequence_of |= {one.name.strip(): one.sequence.upper() for one in records}
+        found[cell] = []
+        for path in files:
+            table = read_columns(path, ["ID", "log2FoldChange"], what, sep="\t")
+            table = table[np.isfinite(table["log2FoldChange"])]
+            sequence = table["ID"].map(sequence_of)
+            found[cell].append(table[["ID", "log2FoldChange"]].assign(sequence=sequence))
+    return found
 
 
 def _subsample(table: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -261,45 +202,11 @@ def _subsample(table: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.Data
     return table.iloc[np.sort(chosen)].reset_index(drop=True)
 
 
-def _lenti_parts(chromosome: pd.Series, codes: list, seed: int, pairs: str) -> np.ndarray:
-    special = chromosome.str.removeprefix("chr")
-    train = (*TRAIN_CHROMOSOMES, *SEX_CHROMOSOMES)
-    part_S = split_by_chromosome(chromosome)
-    known = special.isin((*train, "2", "9", "10", "13", "20", "21", "4", "17")).to_numpy()
-    part_S[~known & (special != "").to_numpy()] = "train"  # alternative contigs
-    without = np.flatnonzero((special == "").to_numpy())
-    first_S = np.arange(len(codes)) if pairs == "reference" else first_copies(codes)
-    draw_S = np.random.default_rng(seed).random(len(codes))[first_S]
-    part_S[without] = np.select(
-        [draw_S[without] < 0.7, draw_S[without] < 0.9], ["train", "test"], "valid"
-    )
-    return part_S
-
-
-def _strip(text: str, reverse: bool = False) -> str:
-    """The 200 bases between the adaptors; turned, if asked for."""
-    if len(text) != LENTI_BP + 2 * ADAPTOR_BP:
-        raise ValueError(f"a lentiMPRA sequence has {len(text)} bases, expected 230 with adaptors")
-    inner = text[ADAPTOR_BP:-ADAPTOR_BP].upper()
-    return decode(reverse_complement(encode(inner))) if reverse else inner
-
-
 def _read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file, expected HDF5 (or .npz) of Sharpr-MPRA")
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as file:
             return [file[name] for name in names]
-    with _need("h5py", path, "HDF5").File(path) as file:
+    with need_package("h5py", path, "HDF5").File(path) as file:
         return [np.asarray(file[name]) for name in names]
-
-
-def _need(package: str, path: str | Path, what: str) -> ModuleType:
-    """The package, which only this kind of file needs."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise ImportError(
-            f"{path}: reading {what} needs {package}, which is not installed; "
-            f"pip install -e '.[assays]', or pip install {package}"
-        ) from error

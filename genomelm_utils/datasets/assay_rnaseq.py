@@ -54,6 +54,7 @@ def read_expression(source: str, path: str | Path, lines_path: str | Path | None
         table = table[[c for c in table if re.fullmatch(r"E\d{3}", c) and c != "E000"]]
     elif source == "LL100":
         table = read_columns(path, [], "LL-100's RSEM TPM matrix", index_col=0)
+        table = table.select_dtypes("number")  # beside the gene stand its transcripts
     elif source == "CCLE":
         if lines_path is None:
             raise ValueError("CCLE needs lines_path, DepMap's table of cell lines")

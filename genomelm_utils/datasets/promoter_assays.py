@@ -66,10 +66,11 @@ ASSAYS: dict[str, Assay] = {
     "SuRE_classification": Assay("binned", "K562, HepG2", 0, *_GIVEN, _SURE, heads=4),
     "SuRE_regression": Assay("regression", "K562, HepG2", 0, *_GIVEN, _SURE, heads=4),
     "lentiMPRA": Assay(
-        "regression", "K562, HepG2, WTC11", 200, *_GIVEN, "assay_mpra.lenti_set", masked=True
+        "regression", "K562, HepG2, WTC11", 200, *_GIVEN, "assay_lenti.lenti_set", masked=True
     ),
     "STARRSeq": Assay("regression", "K562, HepG2", 0, *_GIVEN, "assay_mpra.starr_set", masked=True),
     "Malinois_MPRA": Assay("regression", "5 cells", 200, *_GIVEN, _MALINOIS, masked=True),
+    "Malinois_MPRA_subsampled_15000": Assay("regression", "5 cells", 200, *_GIVEN, _MALINOIS),
 }
 #: Names that stand for several tasks.
 TASK_SETS = {"RNASeq": ("LL100", "CCLE", "Roadmap")}

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -18,14 +19,14 @@ from genomelm_utils.models.motif_scan import MotifScanner
 from genomelm_utils.models.presets import k_of_vocab
 from genomelm_utils.models.promoter_blocks import Lengths, place_mask
 from genomelm_utils.models.weights_files import WEIGHTS, read_weights, weights_file
-from genomelm_utils.sequences.alphabet import CODE_N, N_BASES
+from genomelm_utils.sequences.alphabet import CODE_N, N_BASES, encode
 from genomelm_utils.tokenizers.kmer import CLS, N_SPECIAL, PAD, SEP, UNK, VOCAB_ORDER
 
 logger = logging.getLogger(__name__)
 
 POOLINGS = ("pooler", "mean")
-#: Width of Enformer's embeddings. Source: Avsec et al. 2021, Nat. Methods 18:1196 (2 x 1536).
-ENFORMER_WIDTH = 3072
+#: A bin is 2^7 bases. Source: Avsec et al. 2021, Nat. Methods 18:1196.
+ENFORMER_HALVINGS = 7
 ENFORMER_HINT = (
     "Enformer's features need the package enformer-pytorch, which is not installed: pip install "
     "einops polars discrete-key-value-bottleneck-pytorch && pip install --no-deps enformer-pytorch "
@@ -153,47 +154,36 @@ def read_bert(folder: str | Path) -> tuple[BertModel, str]:
 
 
 class EnformerFeatures(nn.Module):
-    """Codes to [B, 3072]: a learned weighting of the bins of a frozen Enformer.
+    """Codes to [B, 3072]: a learned weighting of the bins of an Enformer.
 
-    The trunk never learns and stays in evaluation mode. Sequences of different lengths go through
-    it one length after the other, since it knows no padding. sizes: enformer (the configuration).
-    Source: Avsec et al. 2021; lucidrains/enformer-pytorch; Reddy et al., `EnformerFrozenBase`.
+    A frozen trunk never learns and stays in evaluation mode. Sequences of different lengths go
+    through it one length after the other, since it knows no padding. sizes: enformer (the
+    configuration), frozen.
+    Source: Avsec et al. 2021; lucidrains/enformer-pytorch; Reddy et al., `Enformer`,
+    `EnformerFrozenBase`, `EnformerRandomInit`.
     """
 
     min_length = 1
 
     def __init__(self, sizes: dict[str, Any]) -> None:
         super().__init__()
-        self.trunk = import_enformer().from_hparams(**sizes["enformer"])
-        for part in _ENFORMER_PARTS:  # kept in `_trunk`; saving refuses tensors with two names
-            self.trunk._modules.pop(part.removesuffix("."), None)
-        self.trunk.requires_grad_(False)
+        self.trunk = build_enformer(sizes["enformer"])
+        self.frozen = sizes["frozen"]
+        self.trunk.requires_grad_(not self.frozen)
+        self.trunk._heads.requires_grad_(False)  # tracks: nothing here reads them
         self.width = 2 * sizes["enformer"]["dim"]
         self.weigh = nn.Linear(self.width, 1)
 
     def train(self, mode: bool = True) -> "EnformerFeatures":
         super().train(mode)
-        self.trunk.eval()
+        if self.frozen:
+            self.trunk.eval()
         return self
 
-    @torch.no_grad()
     def bins(self, codes_BL: torch.Tensor) -> torch.Tensor:
         """[B, P, 3072] of sequences of one length: a bin per 128 bases, rounded up seven times."""
-        letters = codes_BL.long()
-        letters = letters.masked_fill((letters >= N_BASES) & (letters <= CODE_N), N_BASES)
-        return self.trunk(letters, return_only_embeddings=True)
-
-    @torch.no_grad()
-    def tracks(self, codes_BL: torch.Tensor) -> torch.Tensor:
-        """[B, P x tracks] of sequences of one length: all human, then all mouse tracks, by bin.
-
-        6,956 tracks in 10 bins of a construct of 1,177 bases are 69,560 features. Source: Reddy et
-        al., `EnformerFullFrozenBase`.
-        """
-        letters = codes_BL.long()
-        letters = letters.masked_fill((letters >= N_BASES) & (letters <= CODE_N), N_BASES)
-        found = self.trunk(letters)
-        return torch.cat([found["human"], found["mouse"]], dim=-1).flatten(1)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.trunk(enformer_letters(codes_BL), return_only_embeddings=True)
 
     def forward(self, codes_BL: torch.Tensor, lengths_B: Lengths = None) -> torch.Tensor:
         if lengths_B is None:
@@ -210,8 +200,55 @@ class EnformerFeatures(nn.Module):
         return (self.weigh(bins_BPD).softmax(1) * bins_BPD).sum(1)
 
 
+class EnformerTracks(nn.Module):
+    """Codes of one length to [B, P x tracks] of a frozen Enformer: tracks by bin, human ones first.
+
+    What a sequence stands between in its plasmid may be put around it: 6,956 tracks in the 10 bins
+    of a construct of 1,177 bases are 69,560 features. sizes: enformer (the configuration),
+    upstream, downstream (texts). Source: Reddy et al., `EnformerFullFrozenBase`.
+    """
+
+    def __init__(self, sizes: dict[str, Any], length_bp: int | None) -> None:
+        super().__init__()
+        self.trunk = build_enformer(sizes["enformer"]).requires_grad_(False).eval()
+        around = [sizes["upstream"], sizes["downstream"]]
+        self.flanks = [encode(text, "flank") if text else np.zeros(0, np.uint8) for text in around]
+        n_bins = (length_bp or 0) + sum(map(len, self.flanks))
+        for _ in range(ENFORMER_HALVINGS):
+            n_bins = -(-n_bins // 2)
+        self.width = n_bins * sum(sizes["enformer"]["output_heads"].values())
+
+    def train(self, mode: bool = True) -> "EnformerTracks":
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+    @torch.no_grad()
+    def forward(self, codes_BL: torch.Tensor, lengths_B: Lengths = None) -> torch.Tensor:
+        sides = [torch.from_numpy(one).to(codes_BL.device, codes_BL.dtype) for one in self.flanks]
+        up_BF, down_BF = (side.expand(len(codes_BL), -1) for side in sides)
+        found = self.trunk(enformer_letters(torch.cat([up_BF, codes_BL, down_BF], dim=1)))
+        return torch.cat([found["human"], found["mouse"]], dim=-1).flatten(1)
+
+
+def build_enformer(fields: dict[str, Any]) -> nn.Module:
+    """A new Enformer whose parts have one name each: saving refuses tensors with two."""
+    trunk = import_enformer().from_hparams(**fields)
+    for part in _ENFORMER_PARTS:  # kept in `_trunk`
+        trunk._modules.pop(part.removesuffix("."), None)
+    for module in trunk.modules():
+        module._is_hf_initialized = True  # new weights are its own, not those of `PromoterNet`
+    return trunk
+
+
+def enformer_letters(codes_BL: torch.Tensor) -> torch.Tensor:
+    """int64: A, C, G, T, and N for whatever is not definite."""
+    letters_BL = codes_BL.long()
+    return letters_BL.masked_fill((letters_BL >= N_BASES) & (letters_BL <= CODE_N), N_BASES)
+
+
 def read_enformer(folder: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """(fields of config.json, weights by the names that `EnformerFeatures.trunk` has) of a folder.
+    """(fields of config.json, weights by the names that `build_enformer` has) of a folder.
 
     Read here, as enformer-pytorch's own loader does not work with transformers 5.
     Raises: FileNotFoundError without config.json or weights; ValueError for an unreadable file.

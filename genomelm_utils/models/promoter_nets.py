@@ -30,6 +30,8 @@ from genomelm_utils.models.promoter_mtlucifer import FirstMTLucifer, MTLucifer
 logger = logging.getLogger(__name__)
 
 PADDINGS = ("corrected", "reference")
+#: Backbones that are read from a folder.
+FROM_CHECKPOINT = ("DNABERT", "Enformer", "EnformerFrozenBase", "EnformerFullFrozenBase")
 
 
 class PromoterConfig(PretrainedConfig):
@@ -80,6 +82,7 @@ _PURE_CNN = Backbone(_of_one_length(promoter_cnns.PureCNN), one_length=True)
 _LEGNET = Backbone(_of_one_length(LegNet), masks=True)
 _MOTIF_FCN = Backbone(lambda config: promoter_frozen.MotifFCN(config.sizes))
 _DNABERT = Backbone(lambda config: promoter_frozen.DnaBert(config.sizes))
+_ENFORMER = Backbone(lambda config: promoter_frozen.EnformerFeatures(config.sizes))
 #: Name -> backbone; sizes and their sources are in `promoter_sizes.SIZES` under the same names.
 BACKBONES: dict[str, Backbone] = {
     "MTLucifer": _MTLUCIFER,
@@ -100,7 +103,13 @@ BACKBONES: dict[str, Backbone] = {
     "Malinois": Backbone(_sized(promoter_cnns.Malinois), head="branched"),
     "DNABERT": _DNABERT,
     "DNABERTRandomInit": _DNABERT,
-    "Enformer": Backbone(lambda config: promoter_frozen.EnformerFeatures(config.sizes)),
+    "Enformer": _ENFORMER,
+    "EnformerRandomInit": _ENFORMER,
+    "EnformerFrozenBase": _ENFORMER,
+    "EnformerFullFrozenBase": Backbone(
+        lambda config: promoter_frozen.EnformerTracks(config.sizes, config.length_bp),
+        one_length=True,
+    ),
 }
 
 
@@ -265,7 +274,7 @@ def build_promoter_net(
             raise ValueError(f"{name} needs motifs, such as motifs.formats.read_motifs(meme_file)")
         matrices = motif_matrices(motifs)
         known |= {"motifs": list(matrices), "max_width": max(map(len, matrices.values()))}
-    elif name in ("DNABERT", "Enformer") and checkpoint is None:
+    elif name in FROM_CHECKPOINT and checkpoint is None:
         raise ValueError(f"{name} needs checkpoint, the folder of its weights")
     elif name == "DNABERT":
         donor, pooling = promoter_frozen.read_bert(checkpoint)
@@ -273,7 +282,7 @@ def build_promoter_net(
         known["pooling"] = known["pooling"] or pooling
     elif name == "DNABERTRandomInit":
         known["bert"] = bert_config(known.pop("preset")).to_dict()
-    elif name == "Enformer":
+    elif name in FROM_CHECKPOINT:
         promoter_frozen.import_enformer()
         fields, donor = promoter_frozen.read_enformer(checkpoint)
         known["enformer"] = promoter_sizes.enformer_sizes(fields)
@@ -293,7 +302,7 @@ def build_promoter_net(
         model.backbone.scanner.set_motifs(matrices, known["p_value"])
     elif name == "DNABERT":
         fill(model.backbone.bert, donor.state_dict())
-    elif name == "Enformer":
+    elif name in FROM_CHECKPOINT:
         fill(model.backbone.trunk, donor)
     return model
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from genomelm_utils.models.motif_scan import P_VALUE
 
+_AVSEC = "Avsec et al. 2021, Nat. Methods 18:1196"
 _REDDY = "Reddy et al. 2023 (bioRxiv 2023.02.24.529941), code"
 _SMALL = "the same architecture, small enough to learn on a CPU"
 
@@ -94,7 +95,13 @@ SIZES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "DNABERT": ({"pooling": ""}, "of the checkpoint"),
     "DNABERTRandomInit": ({"preset": "dnabert6", "pooling": "pooler"}, "models.presets"),
-    "Enformer": ({"enformer": _ENFORMER}, "Avsec et al. 2021, Nat. Methods 18:1196"),
+    "Enformer": ({"enformer": _ENFORMER, "frozen": False}, _AVSEC),
+    "EnformerRandomInit": (
+        {"enformer": {**_ENFORMER, "output_heads": {}}, "frozen": False},
+        _AVSEC,
+    ),
+    "EnformerFrozenBase": ({"enformer": _ENFORMER, "frozen": True}, _AVSEC),
+    "EnformerFullFrozenBase": ({"enformer": _ENFORMER, "upstream": "", "downstream": ""}, _AVSEC),
 }
 
 

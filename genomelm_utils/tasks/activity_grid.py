@@ -1,8 +1,8 @@
 """A grid of runs from a few lists: backbones x strategies x pretraining sets x seeds.
 
 One block of settings is one call of `expand_block`; what differs for a backbone, a strategy or a
-pretraining set is a line of `overrides`. The 43 commands of the released README are eight such
-blocks (params/paper.yaml).
+pretraining set is a line of `overrides`. The 43 commands of the released README, and the 92 of its
+last state, are some twenty such blocks (params/paper.yaml).
 """
 
 import json

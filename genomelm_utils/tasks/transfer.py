@@ -214,6 +214,8 @@ def _train(plan, task, used, inputs, place, key, progress) -> tuple[pd.DataFrame
         steps=per_epoch * settings.epochs,
         peak_lr=settings.lr,
         schedule=settings.schedule,
+        optimizer=settings.optimizer,
+        betas=(settings.beta1, settings.beta2),
         warmup_steps=per_epoch if settings.schedule == "one_cycle_by_epoch" else 0,
         weight_decay=settings.weight_decay,
         clip_norm=settings.clip_norm,

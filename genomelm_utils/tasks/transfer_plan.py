@@ -35,7 +35,8 @@ class FitSettings:
     epochs: at most. patience: evaluations (one per epoch) without a better `monitor`. monitor: a
     name that `ActivityValidation` gives, '' = the target's mean headline score, of pretraining
     'overall_loss'; direction: 'max' or 'min', '' = that of the default. single, losses: see
-    `MultiTask`. schedule: of `training.optim`; 'one_cycle_by_epoch' gets the updates of an epoch.
+    `MultiTask`. schedule, optimizer: of `training.optim`; 'one_cycle_by_epoch' gets the updates of
+    an epoch. beta1, beta2: of the optimizer's running means.
     """
 
     lr: float = 1e-5
@@ -50,6 +51,9 @@ class FitSettings:
     direction: str = ""
     single: str = "corrected"
     losses: str = "default"
+    optimizer: str = "adamw"
+    beta1: float = 0.9
+    beta2: float = 0.999
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def fit(
             cooldown_steps: of 'plateau'.
         micro_batches: per step, over all processes; micro-batch m belongs to process m % world.
         weight_decay: not applied to biases and LayerNorm weights. clip_norm: 0 does not clip.
-        optimizer: 'adamw' or 'lamb' (`training.lamb`).
+        optimizer: 'adamw', 'adam_amsgrad' or 'lamb' (`training.lamb`).
         lr_scales: prefix of parameter names -> factor on the learning rate, such as {'head.': 100}.
         lr_delays: prefix -> updates by which its schedule begins later, the rate being 0 before;
             `training.unfreezing` gives both for progressive unfreezing.

@@ -15,6 +15,7 @@ Schedule = Callable[[int, int, int], float]
 RESTARTS = 4  # Source: FloraBERT, released `training.py`
 # Source: torch's `OneCycleLR`: pct_start, div_factor, final_div_factor
 ONE_CYCLE_RISE, ONE_CYCLE_DIVISOR, ONE_CYCLE_FINAL_DIVISOR = 0.3, 25.0, 1e4
+RESTART_STEPS = 4096  # updates of a half cosine of `warm_restarts`
 COOLDOWN_STEPS = 2000  # Source: FloraBERT, released config.yaml
 
 
@@ -94,6 +95,16 @@ def one_cycle_by_epoch(step: int, warmup: int, total: int) -> float:
     return one_cycle(step // max(1, warmup), 0, total)
 
 
+def warm_restarts(step: int, warmup: int, total: int) -> float:
+    """Half a cosine from 1 to 0 every 4,096 updates, again and again; `warmup` has no part in it.
+
+    Source: torch's `CosineAnnealingWarmRestarts` with T_0 = 4096, as Malinois was trained (Gosai et
+    al. 2024, Nature 634:1211, and Reddy et al., code).
+    """
+    done = (step % RESTART_STEPS) / RESTART_STEPS
+    return 0.5 * (1.0 + math.cos(math.pi * done))
+
+
 SCHEDULES: dict[str, Schedule] = {
     "linear": linear_warmup_decay,
     "constant": warmup_constant,
@@ -102,8 +113,9 @@ SCHEDULES: dict[str, Schedule] = {
     "plateau": plateau,
     "one_cycle": one_cycle,
     "one_cycle_by_epoch": one_cycle_by_epoch,
+    "warm_restarts": warm_restarts,
 }
-OPTIMIZERS = ("adamw", "lamb")
+OPTIMIZERS = ("adamw", "adam_amsgrad", "lamb")
 
 
 def get_schedule(name: str, cooldown: int = COOLDOWN_STEPS) -> Schedule:
@@ -160,7 +172,9 @@ def build_optimizer(
     lr_scales: Mapping[str, float] | None = None,
     lr_delays: Mapping[str, int] | None = None,
 ) -> torch.optim.Optimizer:
-    """'adamw', see `build_adamw`, or 'lamb' over the same groups; ValueError for another name."""
+    """'adamw', see `build_adamw`; over the same groups 'lamb', or 'adam_amsgrad' (weight decay is
+    added to the gradient). ValueError for another name.
+    """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer is {name!r}, expected one of: {', '.join(OPTIMIZERS)}")
     settings = {"betas": betas, "eps": eps}
@@ -172,7 +186,10 @@ def build_optimizer(
             lr_delays=lr_delays,
             **settings,
         )
-    return Lamb(parameter_groups(model, weight_decay, lr_scales, lr_delays), lr=0.0, **settings)
+    groups = parameter_groups(model, weight_decay, lr_scales, lr_delays)
+    if name == "adam_amsgrad":
+        return torch.optim.Adam(groups, lr=0.0, amsgrad=True, fused=True, **settings)
+    return Lamb(groups, lr=0.0, **settings)
 
 
 def parameter_groups(

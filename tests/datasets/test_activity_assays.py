@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genomelm_utils.datasets import assay_chipseq, assay_fluorescence, assay_mpra, assay_rnaseq
+from genomelm_utils.datasets import (
+    assay_chipseq,
+    assay_fluorescence,
+    assay_lenti,
+    assay_mpra,
+    assay_rnaseq,
+)
 from genomelm_utils.datasets.activity_task import replicate_values
 from genomelm_utils.datasets.assay_sure import (
     count_bin,
@@ -16,35 +22,7 @@ from genomelm_utils.datasets.assay_sure import (
     sure_set,
 )
 from genomelm_utils.sequences.alphabet import complement, decode, encode, reverse_complement
-from tests.datasets.activity_toys import toy_genome
-
-SAMPLES = [f"{cell}{r}_{gate}" for cell in "JKT" for r in (1, 2) for gate in ("P4", "P7")]
-
-
-def write_fluorescence(folder):
-    rng = np.random.default_rng(0)
-    texts = ["".join(row) for row in rng.choice(list("ACGT"), (6, 250))]
-    counts = pd.DataFrame(rng.integers(5, 50, (6, 12)), columns=SAMPLES)
-    counts.insert(0, "sequence", texts)
-    for name in "JKT":
-        counts[f"{name}_sum"] = 20
-    counts["cum_sum"] = 0
-    counts.loc[5, "T_sum"] = 4
-    designs = pd.DataFrame(
-        {
-            "sequence": texts[:4],
-            "class": ["ClassI", "ClassI", "ClassII", "ClassIII"],
-            "final_provenance": [
-                "g ~ x ~ 1.5 ~ y ~ upregulated in THP1; rest",
-                "g ~ x ~ 1.5 ~ y ~ a gene",
-                "K562 ~ tile ~ 4",
-                "g ~ synthetic",
-            ],
-        }
-    )
-    counts.to_csv(folder / "counts.csv", index=False)
-    designs.to_csv(folder / "designs.tsv", sep="\t", index=False)
-    return counts, designs
+from tests.datasets.activity_toys import SAMPLES, toy_genome, write_fluorescence, write_lenti
 
 
 def test_fluorescence(tmp_path):
@@ -308,35 +286,30 @@ def test_files_that_need_another_package_name_it(tmp_path, monkeypatch):
         path.touch()
     with pytest.raises(ImportError, match=r"train.hdf5: reading HDF5 needs h5py, .*\.\[assays\]"):
         assay_mpra.read_sharpr(paths)
-    with pytest.raises(ImportError, match=r"a.xlsx: reading a workbook needs openpyxl, .*assays"):
-        assay_mpra.read_lenti("a.xlsx", {"K562": "K562"})
+    (tmp_path / "large_scale_positions.xlsx").touch()
+    with pytest.raises(ImportError, match=r"s.xlsx: reading a workbook needs openpyxl, .*assays"):
+        assay_lenti.read_lenti(tmp_path)
 
 
-def test_lenti_workbook(tmp_path):
-    """A title above the names, as in the published supplement; names of columns by their start."""
+def test_lenti_workbooks(tmp_path, rng):
     pytest.importorskip("openpyxl")
-    rng = np.random.default_rng(0)
-    inner = ["".join(row) for row in rng.choice(list("ACGT"), (3, 200))]
-    sheet = pd.DataFrame({
-        "name": list("abc"),
-        "230nt sequence (15nt 5' adaptor - 200nt element - 15nt 3' adaptor)":
-            ["A" * 15 + one + "C" * 15 for one in inner],
-        "chr.hg38": ["chr1", "chr2", None],
-        "mean": [0.5, 1.5, -1.0],
-    })  # fmt: skip
-    path = tmp_path / "supplement.xlsx"
-    with pd.ExcelWriter(path) as book:
-        for cell in ("HepG2", "K562"):
-            sheet.to_excel(book, sheet_name=f"{cell}_summary", startrow=1, index=False)
-            book.sheets[f"{cell}_summary"]["A1"] = "Table S3. Activity of every element"
-    sheet_of = {cell: f"{cell}_summary" for cell in ("HepG2", "K562")}
-    data = assay_mpra.lenti_set(assay_mpra.read_lenti(path, sheet_of))
-    assert [decode(one) for one in data.codes] == inner
-    assert data.labels_ST[:, :2].tolist() == [[0.5, 0.5], [1.5, 1.5], [-1.0, -1.0]]
-    assert np.isnan(data.labels_ST[:, 2]).all()
-    assert data.part_S[:2].tolist() == ["train", "test"]
-    with pytest.raises(ValueError, match="expected '230nt sequence"):
-        assay_mpra.read_lenti(path, sheet_of, header=0)
+    inner = write_lenti(tmp_path, rng)
+    data = assay_lenti.lenti_set(*assay_lenti.read_lenti(tmp_path))
+    row_of = {decode(one): row for row, one in enumerate(data.codes)}
+    labels = {text: data.labels_ST[row_of[text]].tolist() for text in inner if text in row_of}
+    assert labels[inner[1]] == [1.0, 11.0, 21.0]
+    assert labels[inner[4]] == [1.0, 1.0, 1.0]
+    turned = decode(reverse_complement(encode(inner[1])))
+    assert data.labels_ST[row_of[turned]].tolist() == [-2.0] * 3
+    assert inner[3] not in labels and data.skipped["n"].tolist() == [1]  # nowhere measured
+    parts = [data.part_S[row_of[text]] for text in (*inner[:3], *inner[4:7])]
+    assert parts == ["train", "test", "valid", "train", "train", "valid"]
+    with pytest.raises(FileNotFoundError, match="expected lentiMPRA's workbook"):
+        assay_lenti.read_lenti(tmp_path / "nowhere")
+    (tmp_path / "large_scale_exps.xlsx").unlink()
+    pd.DataFrame({"name": ["a"]}).to_excel(tmp_path / "large_scale_exps.xlsx", sheet_name="Sheet1")
+    with pytest.raises(ValueError, match="no sheet 'K562_summary_data', found Sheet1"):
+        assay_lenti.read_lenti(tmp_path)
 
 
 def test_lenti_pairs_stay_together():
@@ -345,7 +318,7 @@ def test_lenti_pairs_stay_together():
     full = ["A" * 15 + one + "C" * 15 for one in inner]
     sheet = pd.DataFrame({"sequence": full, "chromosome": ["chr2", "chr4", "chr1", *[""] * 57]})
     sheet["mean"], sheet["reverse [log2(rna/dna)]"] = 1.0, 2.0
-    data = assay_mpra.lenti_set(
+    data = assay_lenti.lenti_set(
         {"K562": sheet, "HepG2": sheet.drop(columns="reverse [log2(rna/dna)]")}
     )
     assert len(data) == 120
@@ -355,7 +328,7 @@ def test_lenti_pairs_stay_together():
     assert decode(data.codes[60]) == decode(reverse_complement(encode(inner[0])))
     assert (data.part_S[:60] == data.part_S[60:]).all()
     assert data.part_S[:3].tolist() == ["test", "valid", "train"]
-    apart = assay_mpra.lenti_set({"K562": sheet}, pairs="reference")
+    apart = assay_lenti.lenti_set({"K562": sheet}, pairs="reference")
     assert (apart.part_S[:60] != apart.part_S[60:]).any()
 
 
@@ -387,8 +360,29 @@ def test_malinois():
     assert data.part_S[:4].tolist() == ["test", "valid", "train", "train"]
     assert data.skipped["n"].tolist() == [1]
     small = assay_mpra.malinois_set(counts, n_subsample=10)
-    assert small.spec.name == "MalinoisMPRA_subsampled_10"
+    assert small.spec.name == "Malinois_MPRA_subsampled_10"
     assert len(small) == 10
     assert np.isfinite(small.labels_ST).all()
     with pytest.raises(ValueError, match="only 15"):
         assay_mpra.malinois_set(counts, n_subsample=16)
+
+
+def test_malinois_files_are_joined_by_id(tmp_path):
+    """ENCODE's element quantifications have no sequences: a FASTA file beside them does."""
+    texts = ["A" * 200, "C" * 200]
+    fasta = "".join(f">{c}:1:A:T more\n{text}\n" for c, text in zip("1x", texts, strict=True))
+    (tmp_path / "references.fasta").write_text(fasta)
+    rows = pd.DataFrame(
+        {"ID": ["1:1:A:T more", "x:1:A:T more", "x:1:A:T more", "lost"],
+         "log2FoldChange": [1.5, np.inf, 2.0, 3.0], "padj": 0.1}
+    )  # fmt: skip
+    rows.to_csv(tmp_path / "counts.tsv.gz", sep="\t", index=False)
+    cells = assay_mpra.MALINOIS_CELLS[:1]
+    tables = {cell: [tmp_path / "counts.tsv.gz"] for cell in cells}
+    found = assay_mpra.read_malinois(
+        tables, {cell: [tmp_path / "references.fasta"] for cell in cells}
+    )
+    data = assay_mpra.malinois_set(found)
+    assert [decode(one) for one in data.codes] == texts
+    assert data.labels_ST[:, 0].tolist() == [1.5, 2.0]
+    assert data.skipped.to_numpy().tolist() == [["no sequence for the element's ID", 1]]

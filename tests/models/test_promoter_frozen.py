@@ -17,6 +17,7 @@ from genomelm_utils.models.promoter_blocks import stack_codes
 from genomelm_utils.models.promoter_nets import (
     BACKBONES,
     PromoterConfig,
+    PromoterNet,
     build_promoter_net,
     load_promoter_net,
 )
@@ -25,6 +26,7 @@ from genomelm_utils.pretraining.mlm import save_pretrained
 from genomelm_utils.tokenizers.kmer import PAD, encode_sequences
 
 HEADS = {"a": ["x", "y"]}
+THREE = {"Fluorescence": ["JURKAT", "K562", "THP1"]}
 CODES = stack_codes(random_rows([100, 57]))
 
 
@@ -133,7 +135,7 @@ class FakeEnformer(nn.Module):
         self.config = SimpleNamespace(dim=dim, output_heads=output_heads, **other)
         self.letters = nn.Embedding(5, 2 * dim)
         self.dropout = nn.Dropout(0.5)
-        self.tracks = nn.ModuleDict({k: nn.Linear(2 * dim, n) for k, n in output_heads.items()})
+        self._heads = nn.ModuleDict({k: nn.Linear(2 * dim, n) for k, n in output_heads.items()})
 
     @classmethod
     def from_hparams(cls, **sizes: object) -> "FakeEnformer":
@@ -150,7 +152,7 @@ class FakeEnformer(nn.Module):
         bins = self.dropout(self.letters(letters).cumsum(1)[:, places])
         if return_only_embeddings:
             return bins
-        return {name: head(bins) for name, head in self.tracks.items()}
+        return {name: head(bins) for name, head in self._heads.items()}
 
 
 def write_enformer(folder: Path, model: nn.Module, **fields: object) -> Path:
@@ -173,7 +175,7 @@ def enformer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_enformer_s_features_are_frozen_and_weighed(enformer: Path, tmp_path: Path) -> None:
-    net = build_promoter_net("Enformer", HEADS, checkpoint=enformer)
+    net = build_promoter_net("EnformerFrozenBase", HEADS, checkpoint=enformer)
     donor = torch.load(enformer / "pytorch_model.bin")
     assert torch.equal(net.backbone.trunk.letters.weight, donor["letters.weight"])
     net.train()
@@ -198,10 +200,29 @@ def test_enformer_s_features_are_frozen_and_weighed(enformer: Path, tmp_path: Pa
         build_promoter_net("Enformer", HEADS, checkpoint=tmp_path)
 
 
-@pytest.mark.skipif(
+needs_enformer = pytest.mark.skipif(
     find_spec("enformer_pytorch") is None,
     reason="enformer-pytorch is not installed (see ENFORMER_HINT)",
 )
+
+
+@needs_enformer
+def test_a_new_enformer_has_the_published_size_and_its_own_first_weights() -> None:
+    """Source: golden facts: 229,854,723 with three outputs; beside them the weights of bins."""
+    config = PromoterConfig(
+        backbone="EnformerRandomInit", sizes=sizes_of("EnformerRandomInit", {}), heads=THREE
+    )
+    with torch.device("meta"):
+        net = PromoterNet(config)
+    assert sum(p.numel() for p in net.parameters()) == 229_854_723 + 3_073
+    small = {"dim": 384, "depth": 1, "heads": 4, "output_heads": {}, "target_length": -1}
+    net = build_promoter_net("EnformerRandomInit", THREE, enformer=small)
+    named = dict(net.backbone.trunk.named_parameters())
+    out = next(value for name, value in named.items() if name.endswith("to_out.weight"))
+    assert not out.any()  # attention begins as nothing, which PreTrainedModel would undo
+
+
+@needs_enformer
 @pytest.mark.parametrize("half", ["_trunk.", "stem."])
 def test_the_real_enformer_is_read_and_saved(half: str, tmp_path: Path) -> None:
     """Its class registers every part twice; a published file may hold one name of the two."""
@@ -226,11 +247,30 @@ def test_the_real_enformer_is_read_and_saved(half: str, tmp_path: Path) -> None:
 
 
 def test_enformer_s_tracks_of_the_construct(enformer: Path) -> None:
-    net = build_promoter_net("Enformer", HEADS, checkpoint=enformer).backbone
+    net = build_promoter_net("Enformer", HEADS, checkpoint=enformer).eval().backbone
     codes = stack_codes(random_rows([1177]))
     assert net.bins(codes).shape == (1, 10, 8)
-    assert net.tracks(codes).shape == (1, 69_560)
     assert sizes_of("Enformer", {})["enformer"]["dim"] * 2 == 3072
+    flanks = {"upstream": "ACGT" * 5, "downstream": "T" * 907}
+    tracks = build_promoter_net(
+        "EnformerFullFrozenBase", HEADS, length_bp=250, checkpoint=enformer, **flanks
+    ).backbone
+    assert tracks.width == 69_560
+    around = torch.cat([torch.tensor([[0, 1, 2, 3] * 5], dtype=torch.uint8), codes[:, :250],
+                        torch.full((1, 907), 3, dtype=torch.uint8)], 1)  # fmt: skip
+    found = net.trunk(around.long().clamp(max=4))
+    expected = torch.cat([found["human"], found["mouse"]], -1).flatten(1)
+    assert torch.allclose(tracks(codes[:, :250]), expected)
+
+
+def test_enformer_learns_unless_it_is_frozen(enformer: Path) -> None:
+    codes = stack_codes(random_rows([128, 128]))
+    for name, learns in (("Enformer", True), ("EnformerFrozenBase", False)):
+        net = build_promoter_net(name, HEADS, checkpoint=enformer).train()
+        assert net.backbone.trunk.training is learns
+        net(codes).logits.sum().backward()
+        assert (net.backbone.trunk.letters.weight.grad is not None) is learns
+        assert all(p.grad is None for p in net.backbone.trunk._heads.parameters())
 
 
 def test_without_enformer_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The grid: the released README's 43 commands, what is shared, and what is refused."""
 
+import pandas as pd
 import pytest
 
 from genomelm_utils.pipeline.profile import load_profile
@@ -11,6 +12,7 @@ from genomelm_utils.tasks.activity_grid import (
 )
 from genomelm_utils.tasks.transfer_plan import FitSettings
 
+LATER = "later"
 MEMBERS = {"RNASeq": ["LL100", "CCLE", "Roadmap"]}
 
 
@@ -45,12 +47,50 @@ def blocks():
 
 def test_the_paper_profile_is_the_released_grid(blocks):
     """Source: golden facts: 43 commands, in blocks of 8, 16, 11, 4, 2 and 2."""
-    sizes = {name: len(cells) for name, cells in blocks.items()}
+    sizes = {name: len(cells) for name, cells in blocks.items() if not name.startswith(LATER)}
     assert sizes == {
         "architectures": 8, "strategies": 16, "strategies-splits": 11, "insertion": 4,
         "transfer": 2, "classes": 2,
     }  # fmt: skip
     assert sum(sizes.values()) == 43
+
+
+def test_the_later_commands(blocks):
+    """Source: golden facts: 92 commands in the README's last state; its hyper-parameters."""
+    later = {name: cells for name, cells in blocks.items() if name.startswith(LATER)}
+    assert sum(map(len, later.values())) == 92
+    table = pd.concat([grid_table(cells).assign(block=name) for name, cells in later.items()])
+    table = table.set_index(["block", "backbone", "strategy", "pretrain"]).sort_index()
+
+    def value(name, *place):
+        return table.loc[place][name]
+
+    whole, part = "later-architectures-malinois", "later-architectures-15000"
+    assert value("batch_size", "later-architectures", "Malinois", "single", "") == 512
+    assert value("batch_size", whole, "Malinois", "single", "") == 1076
+    for name in ("later-architectures", whole, part):
+        row = table.loc[(name, "Malinois", "single", "")]
+        assert row[["optimizer", "schedule", "epochs", "patience"]].tolist() == [
+            "adam_amsgrad", "warm_restarts", 200, 30,
+        ]  # fmt: skip
+        assert value("batch_size", name, "MPRAnn", "single", "") == 32
+        assert value("batch_size", name, "DNABERTRandomInit", "single", "") == 64
+        assert value("lr", name, "DNABERTRandomInit", "single", "") == 1e-5
+    assert value("lr", whole, "MTLucifer", "single", "") == 1e-4
+    assert value("lr", part, "MTLucifer", "single", "") == 1e-5
+    assert value("lr", whole, "LegNetLarge", "single", "") == 0.01
+    assert value("lr", part, "LegNetLarge", "single", "") == 0.005
+    assert value("lr", whole, "EnformerRandomInit", "single", "") == 1e-4
+    assert value("lr", part, "EnformerRandomInit", "single", "") == 5e-4
+    assert set(table.loc[[whole, part]]["seeds"]) == {1}
+    tuned = table.loc["later-finetune-malinois"]
+    assert len(tuned) == 6 and set(tuned["lr"]) == {1e-4} and set(tuned["pretrain_lr"]) == {1e-5}
+    assert sorted(tuned["pretrain_batch_size"]) == [24, 24, 24, 64, 96, 96]
+    probed = table.loc[("later-strategies-malinois", "MTLucifer", "probing")]
+    assert set(probed["lr"]) == {1e-3} and set(probed["pretrain_lr"]) == {1e-5}
+    joint = table.loc[("later-strategies", "MTLucifer", "joint")]
+    assert sorted(joint["batch_size"]) == [12, 12, 32, 32, 64]
+    assert set(table.loc["later-features"]["seeds"]) == {5}
 
 
 def test_hyperparameters_of_the_released_commands(blocks):

@@ -14,7 +14,7 @@ from genomelm_utils.tasks.multitask import (
     weigh_loss,
 )
 from genomelm_utils.tasks.multitask_batches import TaskRows, epoch_steps, make_batches, stack_inputs
-from genomelm_utils.training.optim import get_schedule, one_cycle
+from genomelm_utils.training.optim import get_schedule, one_cycle, warm_restarts
 
 REGRESSION = TaskSpec("r", "regression", ("a",))
 BINARY = TaskSpec("b", "multilabel", ("a", "c"), masked=True)
@@ -168,3 +168,11 @@ def test_scores_of_outputs():
     assert found.loc[("mean", "R2"), "value"] == pytest.approx(0.8)
     binary = score_outputs(BINARY, y[1:, :2] > 2, np.array([[0.1, 0.9], [0.8, 0.1], [0.7, 0.2]]))
     assert binary.set_index(["output", "metric"]).loc[("a", "accuracy"), "value"] == 1.0
+
+
+def test_warm_restarts_are_those_of_torch():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    restarts = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=4096)
+    for step in (0, 1, 2048, 4095, 4096, 5000):
+        restarts.step(step)
+        assert warm_restarts(step, 0, 9000) == pytest.approx(optimizer.param_groups[0]["lr"])

@@ -128,7 +128,7 @@ def test_learning_rates_by_prefix_the_longest_counts():
         build_adamw(task, **settings, lr_scales={"hat.": 2.0})
 
 
-@pytest.mark.parametrize("name", ["adamw", "lamb"])
+@pytest.mark.parametrize("name", ["adamw", "adam_amsgrad", "lamb"])
 def test_groups_that_start_later(name):
     task = ToyTask()
     settings = {"weight_decay": 0.01, "betas": (0.9, 0.98), "eps": 1e-6}
@@ -149,8 +149,25 @@ def test_groups_that_start_later(name):
         build_optimizer(name, task, **settings, lr_delays={"hat.": 2})
 
 
+def test_amsgrad_is_that_of_torch():
+    """One group without biases, so that weight decay is on all of it as Malinois was trained."""
+    ours, theirs = (torch.nn.Linear(3, 2, bias=False) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    settings = {"weight_decay": 0.1, "betas": (0.8661, 0.8792)}
+    first = build_optimizer("adam_amsgrad", ours, eps=1e-8, **settings)
+    set_lr(first, lambda delay: 0.01)
+    second = torch.optim.Adam(theirs.parameters(), lr=0.01, amsgrad=True, **settings)
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    for _ in range(5):
+        for model, optimizer in ((ours, first), (theirs, second)):
+            optimizer.zero_grad()
+            model(x).square().sum().backward()
+            optimizer.step()
+    assert torch.allclose(ours.weight, theirs.weight, atol=1e-7)
+
+
 def test_unknown_optimizer():
-    with pytest.raises(ValueError, match="optimizer is 'sgd', expected one of: adamw, lamb"):
+    with pytest.raises(ValueError, match="optimizer is 'sgd', expected one of: adamw"):
         build_optimizer("sgd", ToyTask(), weight_decay=0.0, betas=(0.9, 0.98), eps=1e-6)
 
 
