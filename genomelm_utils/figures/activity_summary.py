@@ -23,7 +23,9 @@ if TYPE_CHECKING:  # runs are handed in: only their types are named here
     from genomelm_utils.pipeline.context import Parent
 
 #: Tables of stage 08 and of motif insertion; those that a run does not have are left out.
-ACTIVITY_TABLES = ("sets", "overlap", "summary", "paired", "best", "ends", "specificity")
+ACTIVITY_TABLES = (
+    *("sets", "overlap", "summary", "paired", "best", "ends", "specificity", "ceiling"),
+)
 INSERTION_TABLES = ("effects", "planted", "recovery", "agreement", "joined")
 MEAN = "mean"
 ROW_MM, PANEL_MM = 4.6, 16
@@ -74,10 +76,13 @@ def grid_by_rows(table: pd.DataFrame, by: str = "method") -> tuple[Figure, np.nd
     return fig, axes
 
 
-def plot_all_strategies(summary: pd.DataFrame, axes: np.ndarray) -> np.ndarray:
+def plot_all_strategies(
+    summary: pd.DataFrame, axes: np.ndarray, ceilings: pd.DataFrame | None = None
+) -> np.ndarray:
     """Every method of every run with its 95 % interval over seeds, see `plot_strategies`."""
     for (run, part), ax in zip(summary.groupby("run", sort=False), axes[:, 0], strict=True):
-        plot_strategies(part, ax, metric=metric_of(part))
+        own = None if ceilings is None or ceilings.empty else ceilings[ceilings["run"] == run]
+        plot_strategies(part, ax, metric=metric_of(part), ceilings=own)
         ax.set_title(str(run))
     return axes
 

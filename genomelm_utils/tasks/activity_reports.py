@@ -12,6 +12,7 @@ import pandas as pd
 
 from genomelm_utils.datasets.activity_task import CLASS_KINDS, ActivitySet, replicate_values
 from genomelm_utils.evaluation.promoter_activity import (
+    COLUMNS,
     activity_scores,
     replicate_ceiling,
     share_of_ceiling,
@@ -47,11 +48,12 @@ def detail_scores(
         outcome = run_plan(plan, used, folder)
         predicted[cell.label] = outcome.predicted["test"]
         labels, outputs = outcome.labels["test"], used[plan.target].spec.outputs
+    none = pd.DataFrame(columns=COLUMNS)
     if labels is None:
-        return pd.DataFrame(), pd.DataFrame()
+        return none, none
     ends = activity_scores(labels, predicted, outputs, seed=seed, n_resamples=200)
     if len(outputs) < 2:
-        return ends, pd.DataFrame()
+        return ends, none
     return ends, specificity_scores(labels, predicted, outputs, seed=seed, n_resamples=200)
 
 
@@ -64,14 +66,14 @@ def ceiling_scores(
     other kinds than regression, and for a set without replicates.
     """
     found_RST = replicate_values(data) if data.spec.kind == "regression" else None
+    no_shares = pd.DataFrame(columns=[*COLUMNS, "replicates", "share"])
     if found_RST is None:
-        return pd.DataFrame(), pd.DataFrame()
+        return pd.DataFrame(columns=COLUMNS).drop(columns=["model", "subset"]), no_shares
     first_ST, second_ST = found_RST[:, data.rows("test")]
     ceilings = replicate_ceiling(
         first_ST, second_ST, data.spec.outputs, seed=seed, n_resamples=200
     )  # fmt: skip
-    shares = share_of_ceiling(ends, ceilings) if len(ends) else pd.DataFrame()
-    return ceilings, shares
+    return ceilings, share_of_ceiling(ends, ceilings) if len(ends) else no_shares
 
 
 def describe_ceiling(name: str, ceilings: pd.DataFrame, shares: pd.DataFrame) -> str:

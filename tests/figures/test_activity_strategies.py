@@ -81,7 +81,8 @@ def test_replicates_are_a_line_and_a_sentence(scores):
     ax = drawn.plot_strategies(summary, axes[0, 0], metric="spearman", ceilings=ceilings)
     assert ax.lines[-1].get_xdata()[0] == pytest.approx(rho)
     bare = replace(data, columns=data.columns.iloc[:, :1])
-    assert not len(ceiling_scores(bare, ends, seed=0)[0])
+    for empty, full in zip(ceiling_scores(bare, ends, seed=0), (ceilings, shares), strict=True):
+        assert empty.empty and list(empty) == list(full)
     assert "no replicates at hand" in describe_ceiling("mine", *ceiling_scores(bare, ends, seed=0))
 
 
