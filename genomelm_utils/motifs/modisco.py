@@ -63,7 +63,8 @@ def find_patterns(
     """Patterns, positive ones first, each kind by its number of sites; weak flanks are cut off.
 
     hypothetical_SL4: see `hypothetical_scores`, or gradients of one-hot codes. options: of
-    modisco-lite's `TFMoDISco`. An empty list where too few stretches stand out (it wants 100).
+    modisco-lite's `TFMoDISco`. An empty list where too few stretches stand out (it wants 100), as in sequences of 60 bp, where
+    every stretch holds something.
     Raises: ImportError with the command where modisco-lite is missing; ValueError for shapes.
     """
     hot_SL4 = (np.asarray(list(codes))[..., None] == np.arange(N_BASES)).astype(np.float64)
@@ -106,7 +107,7 @@ def describe_patterns(table: pd.DataFrame, n_sequences: int) -> str:
     """A sentence: how many patterns there are, and the largest."""
     told = f"TF-MoDISco on {n_sequences:,} sequences: {len(table)} patterns"
     if table.empty:
-        return f"{told} (too few stretches stand out)."
+        return f"{told}: too few stretches of 21 bp stand out from a majority that does not."
     first = table.iloc[table["n_sites"].argmax()]
     side = "for" if first["sign"] > 0 else "against"
     return (

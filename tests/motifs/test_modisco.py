@@ -72,7 +72,7 @@ def test_patterns_lose_weak_flanks_and_know_their_sites(monkeypatch):
     assert table["n_sequences"].tolist() == [2, 1] and table["contribution"][0] == 4.2
     told = modisco.describe_patterns(table, 2)
     assert "2 patterns; the largest, CCCCC, speaks for the class at 3 sites in 2 sequences" in told
-    assert "too few stretches" in modisco.describe_patterns(table[:0], 2)
+    assert "0 patterns: too few stretches" in modisco.describe_patterns(table[:0], 2)
     with pytest.raises(ValueError, match="one length, found"):
         modisco.hypothetical_scores(scanner(), [codes[0], codes[1][:9]], 0)
 
