@@ -63,8 +63,8 @@ def find_patterns(
     """Patterns, positive ones first, each kind by its number of sites; weak flanks are cut off.
 
     hypothetical_SL4: see `hypothetical_scores`, or gradients of one-hot codes. options: of
-    modisco-lite's `TFMoDISco`. An empty list where too few stretches stand out (it wants 100), as in sequences of 60 bp, where
-    every stretch holds something.
+    modisco-lite's `TFMoDISco`. An empty list where too few stretches stand out (it wants 100), as
+    in sequences of 60 bp, where every stretch holds something.
     Raises: ImportError with the command where modisco-lite is missing; ValueError for shapes.
     """
     hot_SL4 = (np.asarray(list(codes))[..., None] == np.arange(N_BASES)).astype(np.float64)
