@@ -246,6 +246,8 @@ def activity_numbers(tables: dict[str, pd.DataFrame], gains: pd.DataFrame) -> di
 
 
 def _interval(row: Any) -> str:
+    if not np.isfinite(row["mean"]):
+        return "not defined (values alike)"
     if not np.isfinite(row["low"]):
         return f"{row['mean']:.2f}"
     return f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"

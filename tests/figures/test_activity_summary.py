@@ -141,6 +141,8 @@ def test_views_are_of_the_network_chosen_by_validation(tables):
     assert ax.get_xticklabels()[0].get_text() == "all test rows"
     told = active.describe_views(views)
     assert told.startswith("one (Net finetune (a), one seed): rho of all test rows 0.20 [0.10, 0.3")
+    views.loc[views.index[0], ["mean", "low", "high"]] = np.nan  # a tenth that is all alike
+    assert "rho of all test rows not defined (values alike)" in active.describe_views(views)
 
 
 def test_numbers_are_those_of_the_tables(tables):
