@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from genomelm_utils.datasets.activity_splits import (
+    SEX_CHROMOSOMES,
     TRAIN_CHROMOSOMES,
     first_copies,
     split_by_chromosome,
@@ -26,11 +27,9 @@ from genomelm_utils.sequences.alphabet import decode, encode, reverse_complement
 
 LENTI_BP, ADAPTOR_BP = 200, 15
 LENTI_CELLS = ("K562", "HepG2", "WTC11")
-SEX_CHROMOSOMES = ("X", "Y")
-#: Workbook (without its ending) -> its sheets. In `{}` stands the cell.
+#: Workbooks, without their ending.
 POSITIONS, EXPERIMENTS = "large_scale_positions", "large_scale_exps"
 DESIGNED, DESIGNED_EXPERIMENTS = "designed_sequences", "designed_sequences_exps"
-ENDINGS = (".xlsx", ".ods")
 SEQUENCE = "230nt sequence (15nt 5' adaptor - 200nt element - 15nt 3' adaptor)"
 CHROMOSOME, REVERSE = "chr.hg38", "reverse [log2(rna/dna)]"
 _TITLE_ROWS = 10  # above the names of columns, at most
@@ -39,8 +38,8 @@ _TITLE_ROWS = 10  # above the names of columns, at most
 def read_lenti(folder: str | Path) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """(cell -> its sheet, the joint library), in the columns that `lenti_set` takes.
 
-    folder: the four published workbooks (.xlsx, or .ods with odfpy): large_scale_positions (sheets
-    '<cell> large-scale'), large_scale_exps ('<cell>_summary_data', '<cell>_forward_reverse'),
+    folder: the four published workbooks, .xlsx: large_scale_positions (sheets '<cell>
+    large-scale'), large_scale_exps ('<cell>_summary_data', '<cell>_forward_reverse'),
     designed_sequences ('joint library'), designed_sequences_exps ('all_cell_types_summary').
     Rows are joined by `name`; where a sheet leaves the '_F' of names out (WTC11), it is added.
     Raises: ImportError without openpyxl; FileNotFoundError; ValueError for a sheet or a column that
@@ -115,13 +114,12 @@ def lenti_set(
 
 def _read_sheet(folder: Path, book: str, sheet: str, columns) -> pd.DataFrame:
     """name and these columns of a sheet, whose names may stand below a title."""
-    found = [folder / f"{book}{ending}" for ending in ENDINGS]
-    path = next((one for one in found if one.is_file()), None)
-    if path is None:
+    path = folder / f"{book}.xlsx"
+    if not path.is_file():
         raise FileNotFoundError(
-            f"{found[0]}: no such file, expected lentiMPRA's workbook with the sheet {sheet!r}"
+            f"{path}: no such file, expected lentiMPRA's workbook with the sheet {sheet!r}"
         )
-    need_package("openpyxl" if path.suffix == ".xlsx" else "odf", path, "a workbook")
+    need_package("openpyxl", path, "a workbook")
     with pd.ExcelFile(path) as opened:
         if sheet not in opened.sheet_names:
             raise ValueError(f"{path}: no sheet {sheet!r}, found {', '.join(opened.sheet_names)}")

@@ -15,6 +15,7 @@ import pandas as pd
 from genomelm_utils.datasets.activity_splits import (
     MALINOIS_TEST,
     MALINOIS_VALID,
+    SEX_CHROMOSOMES,
     TRAIN_CHROMOSOMES,
     split_by_chromosome,
 )
@@ -39,7 +40,6 @@ SHARPR_OUTPUTS = tuple(
 STARR_CELLS = ("K562", "HepG2")
 MALINOIS_CELLS = ("K562", "HepG2", "GM12878", "SK-N-SH", "A549")
 MISSING = -100_000  # how the released code writes a missing label
-SEX_CHROMOSOMES = ("X", "Y")
 
 
 def read_sharpr(paths: Mapping[str, str | Path]) -> ActivitySet:

@@ -23,9 +23,7 @@ if TYPE_CHECKING:  # runs are handed in: only their types are named here
     from genomelm_utils.pipeline.context import Parent
 
 #: Tables of stage 08 and of motif insertion; those that a run does not have are left out.
-ACTIVITY_TABLES = (
-    *("sets", "overlap", "summary", "paired", "best", "ends", "specificity", "ceiling"),
-)
+ACTIVITY_TABLES = ("sets", "overlap", "summary", "paired", "best", "ends", "specificity", "ceiling")
 INSERTION_TABLES = ("effects", "planted", "recovery", "agreement", "joined")
 MEAN = "mean"
 ROW_MM, PANEL_MM = 4.6, 16
