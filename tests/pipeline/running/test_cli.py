@@ -1,7 +1,11 @@
 """What follows `--` is Snakemake's; a word that belongs to no option is refused, not passed on."""
 
+import subprocess
+import sys
+
 import pytest
 
+from genomelm_utils import paths
 from genomelm_utils.pipeline import cli
 
 
@@ -38,3 +42,12 @@ def test_what_else_belongs_to_nothing_is_refused(capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["run", "01", "--bogus"])
     assert stopped.value.code == cli.USER_ERROR
+
+
+def test_a_reader_that_has_enough_ends_it_quietly():
+    """`run_all.py list | head`: no traceback, whatever the reader leaves unread."""
+    command = [sys.executable, str(paths.ROOT / "run_all.py"), "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert (process.returncode, said) == (1, "")
